@@ -1,0 +1,61 @@
+"""socsim: a discrete-event simulator of large language models on phone SoCs.
+
+The names below are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from socsim.catalog import list_engines, list_models, list_socs, load_engine, load_model, load_soc
+    from socsim.conformance import check_scheduler
+    from socsim.cost import Costs, graph_costs
+    from socsim.errors import SocsimError
+    from socsim.explain import explain
+    from socsim.graph import Prefix, Subgraph, TaskGraph, Work
+    from socsim.metrics import power_model, summarize
+    from socsim.plots import gantt
+    from socsim.runs import Case, Result, compare, make_case, run, run_case
+    from socsim.schedulers import SCHEDULERS, View
+    from socsim.simulator import simulate
+    from socsim.specs import LLM, Engine, Run, SoC
+    from socsim.timeline import Timeline
+    from socsim.workload import prefill_graph
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "catalog": ("list_engines", "list_models", "list_socs", "load_engine", "load_model", "load_soc"),
+    "conformance": ("check_scheduler",),
+    "cost": ("Costs", "graph_costs"),
+    "errors": ("SocsimError",),
+    "explain": ("explain",),
+    "graph": ("Prefix", "Subgraph", "TaskGraph", "Work"),
+    "metrics": ("power_model", "summarize"),
+    "plots": ("gantt",),
+    "runs": ("Case", "Result", "compare", "make_case", "run", "run_case"),
+    "schedulers": ("SCHEDULERS", "View"),
+    "simulator": ("simulate",),
+    "specs": ("LLM", "Engine", "Run", "SoC"),
+    "timeline": ("Timeline",),
+    "workload": ("prefill_graph",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [  # noqa: RUF022 (in the order in which a newcomer meets them)
+    "run", "compare", "make_case", "run_case", "explain", "gantt", "load_soc", "load_model", "load_engine", "list_socs", "list_models",
+    "list_engines", "check_scheduler", "prefill_graph", "graph_costs", "simulate", "summarize", "power_model", "SoC", "LLM", "Engine", "Run",
+    "Case", "Result", "Timeline", "TaskGraph", "Subgraph", "Prefix", "Work", "Costs", "View", "SCHEDULERS", "SocsimError",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"socsim.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'socsim' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,183 @@
+"""Find and load descriptions: shipped by name, or a user's own by path."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from socsim.errors import SocsimError, unknown_name
+from socsim.specs import LLM, Engine, SoC, Spec, llm_from_config, validate
+
+KINDS = ("measured", "vendor", "fitted", "assumed")
+"""How a number came about: measured on a device, quoted by its maker, fitted to measurements, or assumed."""
+
+_SOURCE_FIELDS = {"source", "kind"}
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+class Figure(NamedTuple):
+    """One value of a description with where it comes from."""
+
+    path: str
+    value: Any
+    kind: str
+    source: str
+
+
+def _data_root() -> Path:
+    """Return the folder that holds `hardware_models` and `traces`, in an installed wheel or a checkout."""
+    package = Path(__file__).parent
+    return package / "data" if (package / "data").is_dir() else package.parent
+
+
+def trace_path(name: str) -> Path:
+    """Return the path of a shipped file of measurements or workloads."""
+    return _data_root() / "traces" / name
+
+
+_PATTERNS = {"soc": ("hardware_models", "soc_", ".toml"), "engine": ("hardware_models", "engine_", ".toml"), "model": ("traces", "llm_", ".json")}
+
+
+def _shipped(kind: str) -> dict[str, Path]:
+    """Return the shipped files of one kind by catalog name."""
+    folder, prefix, suffix = _PATTERNS[kind]
+    files = sorted((_data_root() / folder).glob(f"{prefix}*{suffix}"))
+    return {file.name.removeprefix(prefix).removesuffix(suffix): file for file in files}
+
+
+def list_socs() -> list[str]:
+    """Return the names of the shipped SoCs."""
+    return list(_shipped("soc"))
+
+
+def list_engines() -> list[str]:
+    """Return the names of the shipped engines."""
+    return list(_shipped("engine"))
+
+
+def list_models() -> list[str]:
+    """Return the names of the shipped models."""
+    return list(_shipped("model"))
+
+
+def _find(kind: str, name: str | Path) -> Path:
+    """Return the file of a shipped name, or the path itself where it has a suffix or a folder."""
+    shipped = _shipped(kind)
+    if str(name) in shipped:
+        return shipped[str(name)]
+    path = Path(name)
+    if path.suffix or len(path.parts) > 1 or path.exists():
+        if not path.exists():
+            raise SocsimError(f"{path}: no such file")
+        return path / "config.json" if kind == "model" and path.is_dir() else path
+    raise unknown_name(kind if kind != "soc" else "SoC", name, shipped)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SocsimError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise SocsimError(f"{path}: is no UTF-8 text (byte {error.start})") from None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(_read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise SocsimError(f"{path}: malformed TOML: {error}") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise SocsimError(f"{path}: malformed JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise SocsimError(f"{path}: should hold a JSON object, not a {type(data).__name__}")
+    return data
+
+
+def _values(node: Any, path: str, where: str) -> Any:
+    """Return plain values of a parsed file: figures with a source become their value, sources of tables go."""
+    if isinstance(node, dict):
+        kind = node.get("kind")
+        if isinstance(kind, str) and kind not in KINDS:
+            raise SocsimError(f"{where}: {unknown_name(f'{path}.kind'.lstrip('.'), kind, KINDS)}")
+        if "value" in node and set(node) <= {"value", *_SOURCE_FIELDS}:
+            return node["value"]
+        return {key: _values(child, f"{path}.{key}", where) for key, child in node.items() if key not in _SOURCE_FIELDS}
+    return node
+
+
+def _load(kind: str, spec: type[SpecT], name: str | Path) -> SpecT:
+    path = _find(kind, name)
+    data = _values(_read_toml(path), "", str(path))
+    return validate(spec, {"name": path.stem.removeprefix(_PATTERNS[kind][1]), **data}, str(path))
+
+
+def load_soc(name: str | Path) -> SoC:
+    """Load a SoC by catalog name or from a TOML file.
+
+    Raises
+    ------
+    SocsimError
+        The name is unknown, or the file is unreadable, malformed or not a valid SoC.
+    """
+    return _load("soc", SoC, name)
+
+
+def load_engine(name: str | Path) -> Engine:
+    """Load an engine by catalog name or from a TOML file.
+
+    Raises
+    ------
+    SocsimError
+        The name is unknown, or the file is unreadable, malformed or not a valid engine.
+    """
+    return _load("engine", Engine, name)
+
+
+def load_model(name: str | Path) -> LLM:
+    """Load an LLM by catalog name, or from a Hugging Face ``config.json`` or a folder that holds one.
+
+    Raises
+    ------
+    SocsimError
+        The name is unknown, the file is unreadable or malformed, or the model's family is not supported.
+    """
+    path = _find("model", name)
+    stem = path.stem.removeprefix("llm_")
+    return llm_from_config(_read_json(path), path.absolute().parent.name if stem == "config" else stem, str(path))
+
+
+@lru_cache(maxsize=4)
+def published_parameters(name: str) -> int | None:
+    """Return the parameter count that a shipped model's publisher states, if the file carries it."""
+    value = _read_json(_find("model", name)).get("socsim", {}).get("published_parameters")
+    return int(value) if value else None
+
+
+def figures(kind: str, name: str | Path) -> list[Figure]:
+    """Return every value of a SoC or engine file with its kind and source, in the file's order."""
+    return list(_figures(_read_toml(_find(kind, name)), "", "", ""))
+
+
+def _figures(node: dict[str, Any], path: str, kind: str, source: str) -> Iterator[Figure]:
+    """Walk a parsed file; a table's source holds for what is below it unless that has its own."""
+    kind, source = node.get("kind", kind), node.get("source", source)
+    for key, child in node.items():
+        if key in _SOURCE_FIELDS:
+            continue
+        name = f"{path}.{key}" if path else key
+        if not isinstance(child, dict):
+            yield Figure(name, child, kind, source)
+        elif "value" in child:
+            yield Figure(name, child["value"], child.get("kind", kind), child.get("source", source))
+        else:
+            yield from _figures(child, name, kind, source)

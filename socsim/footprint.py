@@ -1,0 +1,148 @@
+"""What must be in memory for a run, and what must be prepared before it: weights, graphs, KV cache, shadow weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import ceil
+
+from socsim.errors import SocsimError
+from socsim.graph import TaskGraph
+from socsim.operators import NORM_BYTES, SHADOW_WEIGHT_BYTES, OperatorModel
+from socsim.outliers import kept_linears
+from socsim.specs import DATA_TYPE_BYTES, LLM, Engine, GraphLifeCycle, Run, SoC
+from socsim.workload import Chunk
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Peak memory of a run by part, in bytes."""
+
+    weights_bytes: int
+    """All weights, once."""
+    graph_weights_bytes: int
+    """Further copies of weights in static graphs that are not shared by chunks."""
+    graph_buffers_bytes: int
+    """Input and output tensors of static graphs."""
+    kv_cache_bytes: int
+    activation_bytes: int
+    """The largest working set of one subgraph."""
+    shadow_weights_bytes: int
+    """Float weights of hot outlier channels."""
+    npu_bytes: int
+    """The part that the NPU maps: its weights, their copies, its graph buffers."""
+    npu_sessions: int
+    """NPU sessions needed, as each maps no more than its address space; 0 without NPU."""
+
+    @property
+    def total_bytes(self) -> int:
+        """All parts together; the NPU's are contained in them."""
+        parts = asdict(self)
+        return sum(value for name, value in parts.items() if not name.startswith("npu_"))
+
+
+def npu_weight_bytes(llm: LLM, engine: Engine) -> int:
+    """Return the bytes of weights that the NPU reads in a prefill."""
+    model = OperatorModel(llm, engine)
+    blocks = sum(model.weight_bytes(k, n) for name, (k, n) in llm.linear_shapes.items() if engine.placement.processor(name) == "npu")
+    head = model.weight_bytes(llm.hidden_size, llm.vocab_size) if engine.placement.processor("lm_head") == "npu" else 0
+    return llm.num_hidden_layers * blocks + head
+
+
+def _weight_bytes(llm: LLM, engine: Engine) -> int:
+    """Return the bytes of all weights as the engine stores them; tied embeddings count once."""
+    model = OperatorModel(llm, engine)
+    linears = {name: k * n for name, (k, n) in llm.linear_shapes.items()}
+    stored = sum(model.weight_bytes(k, n) for k, n in llm.linear_shapes.values())
+    rest = llm.block_parameters - sum(linears.values())
+    embedding = llm.vocab_size * llm.hidden_size * engine.precision.weight_bits // 8
+    head = 0 if llm.tie_word_embeddings else model.weight_bytes(llm.hidden_size, llm.vocab_size)
+    return llm.num_hidden_layers * (stored + rest * NORM_BYTES) + embedding + head + llm.norm_size * NORM_BYTES
+
+
+def kv_cache_bytes(llm: LLM, engine: Engine, tokens: int) -> int:
+    """Return the bytes of keys and values of some tokens; a sliding window keeps no more than itself."""
+    kept = tokens if llm.sliding_window is None else min(tokens, llm.sliding_window)
+    return 2 * llm.num_hidden_layers * kept * llm.key_value_size * DATA_TYPE_BYTES[engine.precision.kv_cache_type]
+
+
+def _shadow_weight_bytes(llm: LLM, engine: Engine) -> int:
+    """Return the bytes of the float weights of hot channels, of all linears that keep their outliers."""
+    shapes = llm.linear_shapes
+    return sum(ceil(shapes[name][0] * engine.hot_channel_fraction) * shapes[name][1] * SHADOW_WEIGHT_BYTES for _, name in kept_linears(llm, engine))
+
+
+def _graph_buffer_bytes(graph: TaskGraph, engine: Engine) -> int:
+    """Return the bytes of input and output tensors of the NPU's static graphs.
+
+    A shared graph exists once for each block, stage and chunk length, and once a chunk where it depends on the place in
+    the prompt (attention); graphs that are not shared exist once a chunk.
+    """
+    if not engine.static_shapes:
+        return 0
+    sizes = {}
+    for subgraph in graph.subgraphs[: graph.prefill_count]:
+        if subgraph.processor == "npu":
+            variant = id(subgraph.work) if engine.graph == "shared" else subgraph.chunk
+            sizes[subgraph.position, variant] = subgraph.work.operators[0].input_bytes + subgraph.work.output_bytes
+    return sum(sizes.values())
+
+
+def memory_footprint(llm: LLM, engine: Engine, soc: SoC, run: Run, graph: TaskGraph, chunks: Sequence[Chunk]) -> Footprint:
+    """Return the peak memory of a run.
+
+    Raises
+    ------
+    SocsimError
+        It exceeds the phone's memory; the message says which part is the largest.
+    """
+    npu_weights = npu_weight_bytes(llm, engine)
+    copies = (len(chunks) - 1) * npu_weights if engine.graph == "per-chunk" else 0
+    buffers = _graph_buffer_bytes(graph, engine)
+    works = {id(subgraph.work): subgraph.work for subgraph in graph.subgraphs}.values()
+    activations = max((operator.input_bytes + operator.output_bytes for work in works for operator in work.operators if operator.count == 1), default=0)
+    npu = npu_weights + copies + buffers
+    limit = soc.processors["npu"].addressable_memory_bytes if "npu" in soc.processors else None
+    footprint = Footprint(
+        weights_bytes=_weight_bytes(llm, engine),
+        graph_weights_bytes=copies,
+        graph_buffers_bytes=buffers,
+        kv_cache_bytes=kv_cache_bytes(llm, engine, run.prompt_tokens + run.output_tokens - 1),
+        activation_bytes=activations,
+        shadow_weights_bytes=_shadow_weight_bytes(llm, engine),
+        npu_bytes=npu,
+        npu_sessions=(ceil(npu / limit) if limit else 1) if npu else 0,
+    )
+    if footprint.total_bytes > soc.dram.capacity_bytes:
+        parts = {name.removesuffix("_bytes"): value for name, value in asdict(footprint).items() if not name.startswith("npu_")}
+        largest = max(parts, key=lambda name: parts[name])
+        raise SocsimError(
+            f"{llm.name} with {run.prompt_tokens} prompt and {run.output_tokens} output tokens needs {footprint.total_bytes / 1e9:.1f} GB on {soc.name}, "
+            f"allowed: {soc.dram.capacity_bytes / 1e9:.1f} GB (dram.capacity_bytes); the largest part is {largest} with {parts[largest] / 1e9:.1f} GB"
+        )
+    return footprint
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Time before the first prompt, and the part of it that every prompt waits for again."""
+
+    total_s: float
+    charged_s: float
+
+
+def graph_preparation(llm: LLM, engine: Engine, soc: SoC, chunks: Sequence[Chunk]) -> Preparation:
+    """Return what static graphs cost before the prompt.
+
+    Shared graphs are built for each prebuilt chunk length, or for the one in use; graphs of each chunk once a chunk. An
+    engine that rebuilds pays for building and optimizing before every prompt; freeing comes after it.
+    """
+    cycle: GraphLifeCycle | None = soc.processors["npu"].graph_life_cycle if "npu" in soc.processors else None
+    weights = npu_weight_bytes(llm, engine)
+    if cycle is None or engine.graph == "none" or not weights:
+        return Preparation(0.0, 0.0)
+    once = cycle.build_s + cycle.optimize_s_per_weight_byte * weights
+    if engine.graph == "rebuilt":
+        return Preparation(cycle.setup_s + once + cycle.free_s, once)
+    sets = len(chunks) if engine.graph == "per-chunk" else max(1, len(engine.prebuilt_chunk_tokens))
+    return Preparation(cycle.setup_s + sets * once, 0.0)

@@ -1,0 +1,142 @@
+"""From a timeline to named numbers: times, speeds, utilization, bubbles, power and energy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from socsim.cost import NANOSECONDS
+from socsim.errors import unknown_name
+from socsim.specs import Engine, Run, SoC
+from socsim.timeline import Timeline, steps
+
+
+@dataclass(frozen=True)
+class PowerModel:
+    """Power of a SoC under one calibration, engine and operating point, by processor name.
+
+    `constant_w` is drawn all the time: the base and every processor's idle power; `extra_w` is what a processor draws on
+    top while a subgraph runs on it.
+    """
+
+    calibration: str
+    constant_w: float
+    idle_w: dict[str, float]
+    extra_w: dict[str, float]
+    dram_j_per_byte: float
+
+
+def power_model(soc: SoC, engine: Engine, run: Run) -> PowerModel:
+    """Return the power figures that hold for a run.
+
+    Raises
+    ------
+    SocsimError
+        The SoC has no such power calibration.
+    """
+    if run.power_calibration not in soc.power:
+        raise unknown_name(f"power calibration of {soc.name}", run.power_calibration, soc.power)
+    calibration = soc.power[run.power_calibration]
+    scale = soc.operating_points[run.operating_point].active_power_scale
+    idle, extra = {}, {}
+    for name, power in calibration.processors.items():
+        threads = engine.cpu_threads if name == "cpu" else 1
+        active = power.active_w[min(threads, len(power.active_w)) - 1] * scale.get(name, 1.0)
+        idle[name], extra[name] = power.idle_w, max(0.0, active - power.idle_w)
+    return PowerModel(run.power_calibration, calibration.base_w + sum(idle.values()), idle, extra, calibration.dram_j_per_byte)
+
+
+def busy_s(timeline: Timeline, part: slice) -> NDArray[np.float64]:
+    """Return the busy time of each of the graph's processors in a part of the timeline."""
+    duration = (timeline.end_ns - timeline.start_ns)[part]
+    return np.bincount(timeline.processor[part], duration, len(timeline.graph.processors)) / NANOSECONDS
+
+
+def _span_s(timeline: Timeline, part: slice, processor: int) -> float:
+    """Return the time from the first start to the last end on a processor."""
+    chosen = timeline.processor[part] == processor
+    if not chosen.any():
+        return 0.0
+    return float(timeline.end_ns[part][chosen].max() - timeline.start_ns[part][chosen].min()) / NANOSECONDS
+
+
+def power_steps(timeline: Timeline, power: PowerModel) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the power from each instant on: nanoseconds and watts, both of shape (changes,)."""
+    extra = np.array([power.extra_w[name] for name in timeline.graph.processors])[timeline.processor]
+    when, watts = steps(timeline.start_ns, timeline.end_ns, extra)
+    dram_when, rate = timeline.dram_rate
+    if len(dram_when) and power.dram_j_per_byte:
+        merged = np.union1d(when, dram_when)
+        dram_w = np.append(0.0, rate)[np.searchsorted(dram_when, merged, side="right")] * power.dram_j_per_byte
+        watts = np.append(0.0, watts)[np.searchsorted(when, merged, side="right")] + dram_w
+        when = merged
+    return when, watts + power.constant_w
+
+
+def _energy(timeline: Timeline, power: PowerModel, part: slice, seconds: float) -> dict[str, float]:
+    """Return the energy of a part of the timeline that lasts some seconds, by processor, DRAM and base."""
+    busy = busy_s(timeline, part)
+    energy = {name: idle * seconds for name, idle in power.idle_w.items()}
+    for place, name in enumerate(timeline.graph.processors):
+        energy[name] += power.extra_w[name] * float(busy[place])
+    energy["dram"] = power.dram_j_per_byte * float(timeline.costs.dram_bytes[part].sum())
+    energy["base"] = (power.constant_w - sum(power.idle_w.values())) * seconds
+    return energy
+
+
+def summarize(timeline: Timeline, power: PowerModel, run: Run, preparation_s: float = 0.0) -> dict[str, float | None]:
+    """Return the metrics of a run.
+
+    Parameters
+    ----------
+    timeline
+        The simulated run.
+    power
+        Its power figures.
+    run
+        Prompt and output tokens.
+    preparation_s
+        Preparation that this prompt has to wait for (an engine that rebuilds its graph), during which the SoC draws its
+        constant power and one busy CPU.
+
+    Returns
+    -------
+    dict
+        ``ttft_s``, ``makespan_s``, ``prefill_tokens_per_s``, ``tpot_s`` and ``decode_tokens_per_s`` (None without decode),
+        ``e2e_s``; ``prefill_energy_j``, ``e2e_energy_j``, energy of the whole run by part (``cpu_energy_j``, ``gpu_...``,
+        ``npu_...``, ``dram_...``, ``base_...``), ``mean_power_w``, ``peak_power_w``, ``dram_bytes``; for each of CPU, GPU
+        and NPU ``*_utilization`` and ``*_bubble_rate`` of the prefill (0 for a processor that is not used).
+    """
+    count = timeline.graph.prefill_count
+    prefill, everything = slice(0, count), slice(None)
+    first, last = int(timeline.start_ns[prefill].min()), int(timeline.end_ns[prefill].max())
+    makespan_s, end_s = (last - first) / NANOSECONDS, int(timeline.end_ns.max()) / NANOSECONDS
+    ttft_s, e2e_s = last / NANOSECONDS + preparation_s, end_s + preparation_s
+    steps_done = run.output_tokens - 1
+    tpot_s = (e2e_s - ttft_s) / steps_done if steps_done else None
+    energy = _energy(timeline, power, everything, e2e_s)
+    energy["cpu"] += power.extra_w.get("cpu", 0.0) * preparation_s
+    result: dict[str, float | None] = {
+        "ttft_s": ttft_s,
+        "makespan_s": makespan_s,
+        "prefill_tokens_per_s": (run.prompt_tokens - run.cached_tokens) / ttft_s,
+        "tpot_s": tpot_s,
+        "decode_tokens_per_s": 1.0 / tpot_s if tpot_s else None,
+        "e2e_s": e2e_s,
+        "prefill_energy_j": sum(_energy(timeline, power, prefill, makespan_s).values()),
+        "e2e_energy_j": sum(energy.values()),
+        "mean_power_w": sum(energy.values()) / e2e_s,
+        "peak_power_w": float(power_steps(timeline, power)[1].max()),
+        "dram_bytes": float(timeline.costs.dram_bytes.sum()),
+    }
+    busy = dict(zip(timeline.graph.processors, busy_s(timeline, prefill), strict=True))
+    for name in ("cpu", "gpu", "npu"):
+        span_s = _span_s(timeline, prefill, timeline.graph.processors.index(name)) if name in busy else 0.0
+        used = float(busy.get(name, 0.0))
+        result[f"{name}_utilization"] = used / makespan_s
+        result[f"{name}_bubble_rate"] = max(0.0, 1.0 - used / span_s) if span_s else 0.0
+        result[f"{name}_energy_j"] = energy.get(name, 0.0)
+    result |= {"dram_energy_j": energy["dram"], "base_energy_j": energy["base"]}
+    return result

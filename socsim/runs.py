@@ -1,0 +1,212 @@
+"""One run from names to numbers: load descriptions, build, simulate, summarize."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from socsim.catalog import load_engine, load_model, load_soc
+from socsim.cost import Costs, graph_costs
+from socsim.errors import SocsimError, did_you_mean
+from socsim.footprint import Footprint, Preparation, graph_preparation, memory_footprint
+from socsim.metrics import PowerModel, power_model, summarize
+from socsim.schedulers import Prepare
+from socsim.simulator import simulate
+from socsim.specs import LLM, Engine, Run, SoC, validate
+from socsim.timeline import Timeline
+from socsim.workload import Chunk, chunk_plan, prefill_graph
+
+SCHEMA_VERSION = 1
+"""Version of the fields of `Result.record`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Everything that defines one simulation, apart from the scheduler: validated, with its task graph and costs."""
+
+    soc: SoC
+    llm: LLM
+    engine: Engine
+    run: Run
+    chunks: tuple[Chunk, ...]
+    costs: Costs
+    footprint: Footprint
+    preparation: Preparation
+    power: PowerModel
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A simulated run: its case, its timeline and its metrics."""
+
+    case: Case
+    timeline: Timeline
+    metrics: Mapping[str, float | None]
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """One flat record of the run, as printed by ``socsim run --json``; its field names are stable."""
+        case, footprint = self.case, self.case.footprint
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "soc": case.soc.name,
+            "model": case.llm.name,
+            "engine": case.engine.name,
+            "scheduler": self.timeline.scheduler,
+            "prompt_tokens": case.run.prompt_tokens,
+            "output_tokens": case.run.output_tokens,
+            "cached_tokens": case.run.cached_tokens,
+            "chunk_tokens": max(chunk.rows for chunk in case.chunks),
+            "chunk_plan": [chunk.rows for chunk in case.chunks],
+            "subgraphs": case.costs.graph.prefill_count,
+            **self.metrics,
+            "preparation_s": case.preparation.total_s,
+            "peak_memory_bytes": footprint.total_bytes,
+            "npu_memory_bytes": footprint.npu_bytes,
+            "npu_sessions": footprint.npu_sessions,
+            "weights_bytes": footprint.weights_bytes,
+            "graph_weights_bytes": footprint.graph_weights_bytes,
+            "graph_buffers_bytes": footprint.graph_buffers_bytes,
+            "kv_cache_bytes": footprint.kv_cache_bytes,
+            "activation_bytes": footprint.activation_bytes,
+            "shadow_weights_bytes": footprint.shadow_weights_bytes,
+            "memory": case.run.memory,
+            "operating_point": case.run.operating_point,
+            "power_calibration": case.run.power_calibration,
+            "duration_noise": case.run.duration_noise,
+            "seed": case.run.seed,
+            "event_order": self.timeline.event_order,
+        }
+
+
+def _split_overrides(overrides: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Sort overrides such as ``soc.dram.capacity_bytes`` by the description that they change."""
+    split: dict[str, dict[str, Any]] = {"soc": {}, "model": {}, "engine": {}, "run": {}}
+    for path, value in (overrides or {}).items():
+        kind, dot, rest = path.partition(".")
+        if kind not in split or not dot or not rest:
+            raise SocsimError(f"override '{path}' should start with soc., model., engine. or run.{did_you_mean(kind, split)}")
+        split[kind][rest] = value
+    return split
+
+
+def make_case(
+    soc: SoC | str | Path,
+    model: LLM | str | Path,
+    engine: Engine | str | Path,
+    *,
+    prompt_tokens: int,
+    output_tokens: int = 1,
+    cached_tokens: int = 0,
+    chunk_tokens: int | str | None = None,
+    scheduler: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Case:
+    """Load and check everything, and build the task graph with its costs.
+
+    Parameters
+    ----------
+    soc, model, engine
+        A description, a catalog name, or a path to a file.
+    prompt_tokens, output_tokens, cached_tokens
+        As in `socsim.specs.Run`.
+    chunk_tokens
+        Instead of the engine's: a number, ``auto`` or ``prompt``.
+    scheduler
+        Instead of the engine's.
+    overrides
+        Any field by path, such as ``{"engine.outlier_pruning_rate": 0.5, "run.memory": "private"}``.
+
+    Raises
+    ------
+    SocsimError
+        A name, a value or a combination is not allowed, or the model does not fit the phone's memory.
+    """
+    split = _split_overrides(overrides)
+    soc = (soc if isinstance(soc, SoC) else load_soc(soc)).override(split["soc"], "soc")
+    llm = (model if isinstance(model, LLM) else load_model(model)).override(split["model"], "model")
+    choices = {"chunk_tokens": chunk_tokens, "scheduler": scheduler}
+    split["engine"] |= {name: value for name, value in choices.items() if value is not None}
+    engine = (engine if isinstance(engine, Engine) else load_engine(engine)).override(split["engine"], "engine")
+    tokens = {"prompt_tokens": prompt_tokens, "output_tokens": output_tokens, "cached_tokens": cached_tokens}
+    run = validate(Run, tokens, "run").override(split["run"], "run")
+    _check_processors(soc, engine)
+    if engine.chunk_tokens == "auto":
+        engine = _choose_chunk_tokens(soc, llm, engine, run)
+    return _build(soc, llm, engine, run)
+
+
+def _check_processors(soc: SoC, engine: Engine) -> None:
+    missing = sorted(set(engine.processors) - set(soc.processors))
+    if missing:
+        raise SocsimError(f"engine {engine.name} needs processor '{missing[0]}', which {soc.name} lacks; it has: {', '.join(sorted(soc.processors))}")
+
+
+def _build(soc: SoC, llm: LLM, engine: Engine, run: Run) -> Case:
+    """Build a case from descriptions that are complete."""
+    graph = prefill_graph(llm, engine, run)
+    costs = graph_costs(graph, soc, engine, run)
+    chunks = chunk_plan(engine, run)
+    footprint = memory_footprint(llm, engine, soc, run, graph, chunks)
+    preparation = graph_preparation(llm, engine, soc, chunks)
+    return Case(soc, llm, engine, run, chunks, costs, footprint, preparation, power_model(soc, engine, run))
+
+
+def _choose_chunk_tokens(soc: SoC, llm: LLM, engine: Engine, run: Run) -> Engine:
+    """Return the engine with the prebuilt chunk length that gives the least predicted TTFT; ties go to the longest."""
+    tokens = run.prompt_tokens - run.cached_tokens
+    enough = next((length for length in engine.prebuilt_chunk_tokens if length >= tokens), None)
+    lengths = [c for c in engine.prebuilt_chunk_tokens if c <= llm.max_position_embeddings and (enough is None or c <= enough)]
+    if not lengths:
+        raise SocsimError(f"engine.prebuilt_chunk_tokens {list(engine.prebuilt_chunk_tokens)} has no length within the context of {llm.name}, {llm.max_position_embeddings}")
+    candidates = [engine.override({"chunk_tokens": length}, "engine") for length in lengths]
+    alone = run.override({"output_tokens": 1}, "run")
+    return min(reversed(candidates), key=lambda candidate: run_case(_build(soc, llm, candidate, alone)).metrics["ttft_s"] or 0.0)
+
+
+def run_case(case: Case, scheduler: str | Prepare | None = None) -> Result:
+    """Simulate a case under its engine's scheduler, or another one, and summarize it."""
+    run = case.run
+    costs = case.costs.with_noise(run.duration_noise, run.seed)
+    timeline = simulate(
+        costs.graph, costs, scheduler or case.engine.scheduler, memory=run.memory, seed=run.seed, expected_ns=case.costs.expected_ns
+    )
+    return Result(case, timeline, summarize(timeline, case.power, run, case.preparation.charged_s))
+
+
+def run(
+    soc: SoC | str | Path,
+    model: LLM | str | Path,
+    engine: Engine | str | Path,
+    *,
+    prompt_tokens: int,
+    scheduler: str | Prepare | None = None,
+    **options: Any,
+) -> Result:
+    """Simulate one prompt; `make_case` documents the other options.
+
+    Parameters
+    ----------
+    scheduler
+        A policy's name, ``module:function``, or a ``prepare`` function of your own; default: the engine's.
+    """
+    return run_case(make_case(soc, model, engine, prompt_tokens=prompt_tokens, **options), scheduler)
+
+
+def compare(
+    soc: SoC | str | Path,
+    model: LLM | str | Path,
+    engines: Iterable[Engine | str | Path],
+    *,
+    prompt_tokens: int,
+    schedulers: Iterable[str | Prepare] = (),
+    **options: Any,
+) -> list[Result]:
+    """Simulate one prompt under several engines and, for each, several schedulers (default: the engine's own)."""
+    policies: list[str | Prepare | None] = list(schedulers) or [None]
+    cases = [make_case(soc, model, engine, prompt_tokens=prompt_tokens, **options) for engine in engines]
+    return [run_case(case, policy) for case in cases for policy in policies]
+

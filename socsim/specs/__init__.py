@@ -1,0 +1,41 @@
+"""Frozen descriptions of what is simulated: SoC, LLM, engine and run."""
+
+from socsim.specs.base import DATA_TYPE_BYTES, Spec, validate
+from socsim.specs.engine import LINEARS, Engine, Placement, Precision
+from socsim.specs.llm import LLM, llm_from_config
+from socsim.specs.run import Run
+from socsim.specs.soc import (
+    Dram,
+    Flash,
+    GraphLifeCycle,
+    OperatingPoint,
+    PowerCalibration,
+    Processor,
+    ProcessorPower,
+    SoC,
+    Synchronization,
+    Throughput,
+)
+
+__all__ = [
+    "DATA_TYPE_BYTES",
+    "LINEARS",
+    "LLM",
+    "Dram",
+    "Engine",
+    "Flash",
+    "GraphLifeCycle",
+    "OperatingPoint",
+    "Placement",
+    "PowerCalibration",
+    "Precision",
+    "Processor",
+    "ProcessorPower",
+    "Run",
+    "SoC",
+    "Spec",
+    "Synchronization",
+    "Throughput",
+    "llm_from_config",
+    "validate",
+]

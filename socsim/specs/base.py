@@ -1,0 +1,133 @@
+"""What all descriptions share: frozen, no unknown fields, errors in one line, and overrides by dotted path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from socsim.errors import SocsimError, did_you_mean
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(gt=0)]
+
+ProcessorName = Literal["cpu", "gpu", "npu"]
+DataType = Literal["int8", "fp16", "fp32"]
+DATA_TYPE_BYTES: dict[str, int] = {"int8": 1, "fp16": 2, "fp32": 4}
+
+
+class Spec(BaseModel):
+    """Base of every description: immutable, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def override(self, values: Mapping[str, Any], where: str) -> Self:
+        """Return a copy with fields replaced by dotted path, validated again.
+
+        Parameters
+        ----------
+        values
+            Dotted field path to new value, such as ``{"processors.npu.launch_overhead_s": 2e-5}``.
+        where
+            What to call this description in error messages, such as ``--set soc``.
+
+        Raises
+        ------
+        SocsimError
+            A path names no field, or the value is not allowed.
+        """
+        if not values:
+            return self
+        data = self.model_dump()
+        for path, value in values.items():
+            _assign(data, path, value, where)
+        return validate(type(self), data, where)
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+def validate(spec: type[SpecT], data: Mapping[str, Any], where: str) -> SpecT:
+    """Build a description from plain data; a `SocsimError` names file, field, value and what was allowed."""
+    try:
+        return spec.model_validate(data)
+    except ValidationError as error:
+        raise SocsimError(f"{where}: {_one_line(spec, error)}") from None
+
+
+def _assign(data: dict[str, Any], path: str, value: Any, where: str) -> None:
+    """Put a value at a dotted path of nested dicts and lists."""
+    *parents, last = path.split(".")
+    node: Any = data
+    seen: list[str] = []
+    for key in parents:
+        node = _child(node, key, seen, where)
+        seen.append(key)
+    _child(node, last, seen, where)
+    node[int(last) if isinstance(node, (list, tuple)) else last] = value
+
+
+def _child(node: Any, key: str, seen: list[str], where: str) -> Any:
+    """Step into one level of plain data, or say which names there are."""
+    if isinstance(node, dict) and key in node:
+        return node[key]
+    if isinstance(node, list) and key.isdigit() and int(key) < len(node):
+        return node[int(key)]
+    path = ".".join([*seen, key])
+    if not isinstance(node, dict):
+        raise SocsimError(f"{where}.{path}: '{'.'.join(seen)}' has no fields of its own")
+    raise SocsimError(f"{where}.{path}: no such field{did_you_mean(key, node)}; allowed: {', '.join(sorted(node))}")
+
+
+def _one_line(spec: type[BaseModel], error: ValidationError) -> str:
+    """Describe the first problem of a validation error, and how many more there are."""
+    problems = error.errors(include_url=False)
+    first = problems[0]
+    path = ".".join(str(part) for part in first["loc"])
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    value = first["input"]
+    if first["type"] == "extra_forbidden":
+        names = _fields_at(spec, first["loc"][:-1])
+        hint = did_you_mean(first["loc"][-1], names)
+        return f"unknown field '{path}'{hint}; allowed: {', '.join(sorted(names))}{more}"
+    if first["type"] == "missing":
+        return f"field '{path}' is missing{more}"
+    if first["type"] == "value_error":
+        return f"{path + ': ' if path else ''}{first['msg'].removeprefix('Value error, ')}{more}"
+    hint = ""
+    if first["type"] == "literal_error" and isinstance(value, str):
+        hint = did_you_mean(value, _quoted(str(first["ctx"]["expected"])))
+    shown = repr(value) if not isinstance(value, (dict, list)) else "a table or list"
+    return f"field '{path}': {_lower(first['msg'])}, not {shown}{hint}{more}"
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:]
+
+
+def _quoted(text: str) -> list[str]:
+    """Return the words in single quotes of a message such as "'cpu', 'gpu' or 'npu'"."""
+    return text.split("'")[1::2]
+
+
+def _fields_at(spec: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    """Return the field names of the model found by following an error location from a spec."""
+    model: type[BaseModel] = spec
+    for part in path:
+        field = model.model_fields.get(str(part))
+        if field is not None:
+            found = _models_in(field.annotation)
+            if not found:
+                return []
+            model = found[0]
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the model classes that an annotation mentions, depth first."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]

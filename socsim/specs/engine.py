@@ -1,0 +1,95 @@
+"""Description of a runtime engine: chunks, precision, placement, outliers, graphs, synchronization, scheduler, decode."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from socsim.specs.base import Count, DataType, Fraction, ProcessorName, Spec
+
+LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+OperatorName = Literal[
+    "embedding", "attn_norm", "q_proj", "k_proj", "v_proj", "rope", "kv_append", "attention", "o_proj", "attn_residual",
+    "ffn_norm", "gate_proj", "up_proj", "activation", "down_proj", "ffn_residual", "final_norm", "lm_head",
+]  # fmt: skip
+
+
+class Precision(Spec):
+    """Number formats of weights, products, activations and the KV cache."""
+
+    linear_type: DataType = Field(description="data type in which linears are multiplied")
+    weight_bits: Literal[4, 8, 16] = Field(description="bits in which weights are stored; fewer than the product's are dequantized")
+    quantization: Literal["per-tensor", "per-group", "none"]
+    group_size: Count = Field(32, description="weights that share one scale, with per-group quantization")
+    activation_type: DataType = "fp16"
+    kv_cache_type: DataType = "fp16"
+
+    @model_validator(mode="after")
+    def _check_quantization(self) -> Self:
+        if (self.linear_type == "int8") == (self.quantization == "none"):
+            raise ValueError(f"quantization '{self.quantization}' does not go with linear_type '{self.linear_type}'; int8 needs per-tensor or per-group, float needs none")
+        return self
+
+    @property
+    def quantized(self) -> bool:
+        """Whether activations are quantized before each linear."""
+        return self.quantization != "none"
+
+
+class Placement(Spec):
+    """Which processor runs each operator; what is not listed follows its class."""
+
+    linears: ProcessorName = Field(description="the seven linears of a block")
+    other: ProcessorName = Field(description="everything else")
+    operators: dict[OperatorName, ProcessorName] = Field(default_factory=dict, description="exceptions, by operator")
+
+    def processor(self, operator: str) -> str:
+        """Return the processor that runs an operator."""
+        listed: str | None = self.operators.get(operator)  # type: ignore[call-overload]
+        return listed or (self.linears if operator in LINEARS else self.other)
+
+
+class Engine(Spec):
+    """A runtime engine as data."""
+
+    name: str
+    description: str = ""
+    chunk_tokens: Count | Literal["auto", "prompt"] = Field(description="tokens of a chunk; auto: the prebuilt length with the least TTFT; prompt: one chunk")
+    prebuilt_chunk_tokens: tuple[Count, ...] = Field((), description="chunk lengths whose graphs are built in advance")
+    graph: Literal["shared", "per-chunk", "rebuilt", "none"] = Field(description="static graphs: shared by chunks, one set a chunk, rebuilt for each prompt, or not static")
+    precision: Precision
+    placement: Placement
+    merge_adjacent: bool = Field(False, description="neighboring stages on one processor become one subgraph")
+    shadow_outliers: bool = Field(False, description="compute outlier channels in float beside the int8 product")
+    outlier_pruning_rate: Fraction = Field(1.0, description="share of linears, least important first, whose outliers get no shadow work")
+    outlier_channels: Count = Field(10, description="outlier channels of one linear in one chunk")
+    hot_channel_fraction: Fraction = Field(0.03, description="share of channels whose float weights stay in memory")
+    cold_outlier_fraction: Fraction = Field(0.2, description="share of outliers in other channels, fetched from flash")
+    pruned_fallback: Literal["max-abs", "clip"] = Field("max-abs", description="activation scale of linears without shadow work")
+    synchronization: str = Field(description="mechanism of the SoC by which processors hand tensors over")
+    scheduler: str
+    cpu_threads: Count = 4
+    decode_processor: ProcessorName = "cpu"
+
+    @model_validator(mode="after")
+    def _check_combination(self) -> Self:
+        if self.shadow_outliers and self.precision.quantization != "per-tensor":
+            raise ValueError("shadow_outliers needs precision.quantization 'per-tensor'")
+        if self.chunk_tokens == "auto" and not self.prebuilt_chunk_tokens:
+            raise ValueError("chunk_tokens 'auto' needs prebuilt_chunk_tokens to choose from")
+        if list(self.prebuilt_chunk_tokens) != sorted(set(self.prebuilt_chunk_tokens)):
+            raise ValueError(f"prebuilt_chunk_tokens should rise, not {list(self.prebuilt_chunk_tokens)}")
+        return self
+
+    @property
+    def static_shapes(self) -> bool:
+        """Whether chunks are padded to the length for which a graph was built."""
+        return self.graph != "none"
+
+    @property
+    def processors(self) -> tuple[str, ...]:
+        """Processors that the engine uses, sorted by name."""
+        shadow = {"cpu"} if self.shadow_outliers else set()
+        return tuple(sorted({self.placement.linears, self.placement.other, *self.placement.operators.values(), self.decode_processor, *shadow}))

@@ -1,0 +1,28 @@
+"""Description of one run: the prompt, the output, and the conditions under which the SoC works."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from socsim.specs.base import Count, NonNegative, Spec
+
+
+class Run(Spec):
+    """What is asked of the model, and under which conditions."""
+
+    prompt_tokens: Count
+    output_tokens: Count = Field(1, description="the prefill gives the first, each decode step one more")
+    cached_tokens: Annotated[int, Field(ge=0)] = Field(0, description="prompt tokens whose keys and values are there already")
+    memory: Literal["shared", "private", "infinite"] = Field("shared", description="DRAM: shared by all, private to each processor, or infinitely fast")
+    operating_point: str = "burst"
+    power_calibration: str = "whole-device"
+    duration_noise: NonNegative = Field(0.0, description="sigma of the log-normal factor on true durations; policies see them without")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _check_cached(self) -> Self:
+        if self.cached_tokens >= self.prompt_tokens:
+            raise ValueError(f"cached_tokens {self.cached_tokens} should be below prompt_tokens {self.prompt_tokens}: the last token at least is prefilled")
+        return self
