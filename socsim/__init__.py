@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from socsim.bottlenecks import explain
     from socsim.catalog import list_engines, list_models, list_socs, load_engine, load_model, load_soc
     from socsim.conformance import check_scheduler
     from socsim.cost import Costs, graph_costs
     from socsim.errors import SocsimError
-    from socsim.explain import explain
     from socsim.graph import Prefix, Subgraph, TaskGraph, Work
     from socsim.metrics import power_model, summarize
     from socsim.plots import gantt
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "bottlenecks": ("explain",),
     "catalog": ("list_engines", "list_models", "list_socs", "load_engine", "load_model", "load_soc"),
     "conformance": ("check_scheduler",),
     "cost": ("Costs", "graph_costs"),
     "errors": ("SocsimError",),
-    "explain": ("explain",),
     "graph": ("Prefix", "Subgraph", "TaskGraph", "Work"),
     "metrics": ("power_model", "summarize"),
     "plots": ("gantt",),
