@@ -45,10 +45,40 @@ _MODULES = {
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [  # noqa: RUF022 (in the order in which a newcomer meets them)
-    "run", "compare", "make_case", "run_case", "explain", "gantt", "load_soc", "load_model", "load_engine", "list_socs", "list_models",
-    "list_engines", "check_scheduler", "prefill_graph", "graph_costs", "simulate", "summarize", "power_model", "SoC", "LLM", "Engine", "Run",
-    "Case", "Result", "Timeline", "TaskGraph", "Subgraph", "Prefix", "Work", "Costs", "View", "SCHEDULERS", "SocsimError",
-]  # fmt: skip
+    "run",
+    "compare",
+    "make_case",
+    "run_case",
+    "explain",
+    "gantt",
+    "load_soc",
+    "load_model",
+    "load_engine",
+    "list_socs",
+    "list_models",
+    "list_engines",
+    "check_scheduler",
+    "prefill_graph",
+    "graph_costs",
+    "simulate",
+    "summarize",
+    "power_model",
+    "SoC",
+    "LLM",
+    "Engine",
+    "Run",
+    "Case",
+    "Result",
+    "Timeline",
+    "TaskGraph",
+    "Subgraph",
+    "Prefix",
+    "Work",
+    "Costs",
+    "View",
+    "SCHEDULERS",
+    "SocsimError",
+]
 
 
 def __getattr__(name: str) -> Any:

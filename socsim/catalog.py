@@ -39,7 +39,11 @@ def trace_path(name: str) -> Path:
     return _data_root() / "traces" / name
 
 
-_PATTERNS = {"soc": ("hardware_models", "soc_", ".toml"), "engine": ("hardware_models", "engine_", ".toml"), "model": ("traces", "llm_", ".json")}
+_PATTERNS = {
+    "soc": ("hardware_models", "soc_", ".toml"),
+    "engine": ("hardware_models", "engine_", ".toml"),
+    "model": ("traces", "llm_", ".json"),
+}
 
 
 def _shipped(kind: str) -> dict[str, Path]:

@@ -99,9 +99,9 @@ class Costs:
             Whether hand-overs have no latency.
         """
         rows = np.array([processor in (None, subgraph.processor) for subgraph in self.graph.subgraphs], dtype=bool)
-        columns = [PARTS.index(part) for part in parts]
         parts_s = self.parts_s.copy()
-        parts_s[np.ix_(rows, columns)] = 0.0
+        for part in parts:
+            parts_s[rows, PARTS.index(part)] = 0.0
         return replace(
             self,
             parts_s=parts_s,
@@ -110,8 +110,17 @@ class Costs:
         )
 
 
-def product_s(processor: Processor, data_type: str, rows: int, inner: int, columns: int, *, macs: int | None = None, count: int = 1,
-              speedup: float = 1.0) -> float:  # fmt: skip
+def product_s(
+    processor: Processor,
+    data_type: str,
+    rows: int,
+    inner: int,
+    columns: int,
+    *,
+    macs: int | None = None,
+    count: int = 1,
+    speedup: float = 1.0,
+) -> float:
     """Return the computing time of `count` matrix products (rows x inner) . (inner x columns) on one processor.
 
     Parameters
@@ -151,13 +160,14 @@ def subgraph_dram_bytes(work: Work, on_chip_memory_bytes: float) -> float:
     """Return the bytes that a subgraph moves from and to DRAM.
 
     Weights and KV cache once, input and output of the subgraph, and of each tensor between two operators what exceeds
-    the on-chip memory, written and read again.
+    the on-chip memory in one execution, written and read again.
     """
     total = float(work.weight_bytes + work.kv_bytes)
     last = len(work.operators) - 1
     for index, operator in enumerate(work.operators):
-        total += operator.input_bytes if index == 0 else max(0.0, operator.input_bytes - on_chip_memory_bytes)
-        total += operator.output_bytes if index == last else max(0.0, operator.output_bytes - on_chip_memory_bytes)
+        kept = on_chip_memory_bytes * operator.count
+        total += operator.input_bytes if index == 0 else max(0.0, operator.input_bytes - kept)
+        total += operator.output_bytes if index == last else max(0.0, operator.output_bytes - kept)
     return total
 
 
@@ -175,36 +185,45 @@ class CostModel:
             raise unknown_name(f"synchronization of {soc.name}", engine.synchronization, soc.synchronization)
         if run.operating_point not in soc.operating_points:
             raise unknown_name(f"operating point of {soc.name}", run.operating_point, soc.operating_points)
-        self.soc, self.engine = soc, engine
+        self.soc = soc
+        self.processors: dict[str, Processor] = {str(name): processor for name, processor in soc.processors.items()}
         self.mechanism = soc.synchronization[engine.synchronization]
-        scale = soc.operating_points[run.operating_point].rate_scale
+        scale: dict[str, float] = {**soc.operating_points[run.operating_point].rate_scale}
         self.speedup = {
             name: processor.thread_speedup(engine.cpu_threads if name == "cpu" else processor.reference_threads) * scale.get(name, 1.0)
-            for name, processor in soc.processors.items()
+            for name, processor in self.processors.items()
         }
 
-    def _processor(self, name: str) -> Processor:
-        processor = self.soc.processors.get(name)  # type: ignore[call-overload]
-        if processor is None:
-            raise unknown_name(f"processor of {self.soc.name}", name, self.soc.processors)
-        return processor
+    def processor(self, name: str) -> Processor:
+        """Return a processor of the SoC by name."""
+        if name not in self.processors:
+            raise unknown_name(f"processor of {self.soc.name}", name, self.processors)
+        return self.processors[name]
 
     def operator_s(self, operator: Operator, name: str) -> float:
         """Return the computing time of an operator on a processor."""
-        processor, speedup = self._processor(name), self.speedup[name]
+        processor, speedup = self.processor(name), self.speedup[name]
         if operator.kind == "fetch":
             return operator.weight_bytes / self.soc.flash.random_read_bytes_per_s
         if operator.kind == "vector":
             return (operator.input_bytes + operator.output_bytes) / (processor.vector_bytes_per_s * speedup)
         try:
-            return product_s(processor, operator.data_type, operator.rows, operator.inner, operator.columns, macs=operator.macs,
-                             count=operator.count, speedup=speedup)  # fmt: skip
+            return product_s(
+                processor,
+                operator.data_type,
+                operator.rows,
+                operator.inner,
+                operator.columns,
+                macs=operator.macs,
+                count=operator.count,
+                speedup=speedup,
+            )
         except SocsimError as error:
             raise SocsimError(f"{self.soc.name}: processors.{name}: {error}") from None
 
     def parts(self, work: Work, name: str) -> tuple[list[float], float]:
         """Return the time of each of `PARTS` but the last, and the DRAM bytes, of work on a processor."""
-        processor = self._processor(name)
+        processor = self.processor(name)
         times = dict.fromkeys(PARTS, 0.0)
         times["launch"] = processor.launch_overhead_s
         for operator in work.operators:
@@ -243,8 +262,14 @@ def graph_costs(graph: TaskGraph, soc: SoC, engine: Engine, run: Run) -> Costs:
             parts_s[index, -1] = model.hand_over_s(subgraph.work.output_bytes, targets[index])
     latency = np.full((len(names), len(names)), model.mechanism.latency_s)
     np.fill_diagonal(latency, 0.0)
-    return Costs(graph, parts_s, dram_bytes, np.array([soc.processors[name].bandwidth_bytes_per_s for name in names]),  # type: ignore[index]
-                 soc.dram.achievable_bytes_per_s, latency)  # fmt: skip
+    return Costs(
+        graph,
+        parts_s,
+        dram_bytes,
+        np.array([model.processor(name).bandwidth_bytes_per_s for name in names]),
+        soc.dram.achievable_bytes_per_s,
+        latency,
+    )
 
 
 def _foreign_consumers(graph: TaskGraph) -> list[int]:

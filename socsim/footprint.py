@@ -26,7 +26,7 @@ class Footprint:
     """Input and output tensors of static graphs."""
     kv_cache_bytes: int
     activation_bytes: int
-    """The largest working set of one subgraph."""
+    """Input and output of the operator that has the most."""
     shadow_weights_bytes: int
     """Float weights of hot outlier channels."""
     npu_bytes: int
@@ -69,7 +69,9 @@ def kv_cache_bytes(llm: LLM, engine: Engine, tokens: int) -> int:
 def _shadow_weight_bytes(llm: LLM, engine: Engine) -> int:
     """Return the bytes of the float weights of hot channels, of all linears that keep their outliers."""
     shapes = llm.linear_shapes
-    return sum(ceil(shapes[name][0] * engine.hot_channel_fraction) * shapes[name][1] * SHADOW_WEIGHT_BYTES for _, name in kept_linears(llm, engine))
+    return sum(
+        ceil(shapes[name][0] * engine.hot_channel_fraction) * shapes[name][1] * SHADOW_WEIGHT_BYTES for _, name in kept_linears(llm, engine)
+    )
 
 
 def _graph_buffer_bytes(graph: TaskGraph, engine: Engine) -> int:
@@ -100,7 +102,7 @@ def memory_footprint(llm: LLM, engine: Engine, soc: SoC, run: Run, graph: TaskGr
     copies = (len(chunks) - 1) * npu_weights if engine.graph == "per-chunk" else 0
     buffers = _graph_buffer_bytes(graph, engine)
     works = {id(subgraph.work): subgraph.work for subgraph in graph.subgraphs}.values()
-    activations = max((operator.input_bytes + operator.output_bytes for work in works for operator in work.operators if operator.count == 1), default=0)
+    activations = max(((op.input_bytes + op.output_bytes) // op.count for work in works for op in work.operators), default=0)
     npu = npu_weights + copies + buffers
     limit = soc.processors["npu"].addressable_memory_bytes if "npu" in soc.processors else None
     footprint = Footprint(
@@ -117,8 +119,9 @@ def memory_footprint(llm: LLM, engine: Engine, soc: SoC, run: Run, graph: TaskGr
         parts = {name.removesuffix("_bytes"): value for name, value in asdict(footprint).items() if not name.startswith("npu_")}
         largest = max(parts, key=lambda name: parts[name])
         raise SocsimError(
-            f"{llm.name} with {run.prompt_tokens} prompt and {run.output_tokens} output tokens needs {footprint.total_bytes / 1e9:.1f} GB on {soc.name}, "
-            f"allowed: {soc.dram.capacity_bytes / 1e9:.1f} GB (dram.capacity_bytes); the largest part is {largest} with {parts[largest] / 1e9:.1f} GB"
+            f"{llm.name} with {run.prompt_tokens} prompt and {run.output_tokens} output tokens needs {footprint.total_bytes / 1e9:.1f} GB "
+            f"on {soc.name}, allowed: {soc.dram.capacity_bytes / 1e9:.1f} GB (dram.capacity_bytes); "
+            f"the largest part is {largest} with {parts[largest] / 1e9:.1f} GB"
         )
     return footprint
 

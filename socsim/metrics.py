@@ -40,7 +40,8 @@ def power_model(soc: SoC, engine: Engine, run: Run) -> PowerModel:
         raise unknown_name(f"power calibration of {soc.name}", run.power_calibration, soc.power)
     calibration = soc.power[run.power_calibration]
     scale = soc.operating_points[run.operating_point].active_power_scale
-    idle, extra = {}, {}
+    idle: dict[str, float] = {}
+    extra: dict[str, float] = {}
     for name, power in calibration.processors.items():
         threads = engine.cpu_threads if name == "cpu" else 1
         active = power.active_w[min(threads, len(power.active_w)) - 1] * scale.get(name, 1.0)

@@ -17,6 +17,8 @@ NORM_OPS = {"rmsnorm": 4, "layernorm": 6}
 SOFTMAX_OPS = 5
 NORM_BYTES = 2
 """Bytes of one norm weight, bias or group scale (fp16, as published checkpoints hold them)."""
+INT32_BYTES = FP32_BYTES = 4
+"""Bytes of a partial sum of one group, and of the float sum over groups, read and written as each is added."""
 SHADOW_WEIGHT_BYTES = 4
 """Bytes of one resident float weight of an outlier channel (fp32, as the CPU multiplies them)."""
 
@@ -85,12 +87,22 @@ class OperatorModel:
             return self.llm.hidden_size, self.llm.vocab_size
         return self.llm.linear_shapes[linear]
 
-    def _vector(self, name: str, size: int, count: int, *, reads: int = 1, ops: int, writes: float = 1, weight_bytes: int = 0,
-                kv_bytes: int = 0) -> Operator:  # fmt: skip
+    def _vector(
+        self, name: str, size: int, count: int, *, reads: int = 1, ops: int, writes: float = 1, weight_bytes: int = 0, kv_bytes: int = 0
+    ) -> Operator:
         """Return an element-wise operator on `size` activations; `writes` is the output in activations an element."""
         unit = size * self.activation_bytes * count
-        return Operator(name, "vector", self.precision.activation_type, ops=size * ops * count, input_bytes=reads * unit,
-                        output_bytes=int(writes * unit), weight_bytes=weight_bytes * count, kv_bytes=kv_bytes * count, count=count)  # fmt: skip
+        return Operator(
+            name,
+            "vector",
+            self.precision.activation_type,
+            ops=size * ops * count,
+            input_bytes=reads * unit,
+            output_bytes=int(writes * unit),
+            weight_bytes=weight_bytes * count,
+            kv_bytes=kv_bytes * count,
+            count=count,
+        )
 
     def _quantize(self, name: str, size: int, count: int) -> tuple[Operator, ...]:
         """Return the quantization of a linear's input, if the engine quantizes activations."""
@@ -118,19 +130,54 @@ class OperatorModel:
         operators = []
         if precision.weight_bits < 8 * self.linear_input_bytes:
             weights = inner * columns * count
-            operators.append(Operator(f"dequantize_weights_{name}", "vector", precision.linear_type, ops=weights,
-                                      input_bytes=weights * precision.weight_bits // 8, output_bytes=weights * self.linear_input_bytes, count=count))  # fmt: skip
-        operators.append(Operator(
-            name, "product", precision.linear_type, ops=(2 * macs + rows * bias) * count, input_bytes=rows * inner * self.linear_input_bytes * count,
-            output_bytes=rows * columns * self.activation_bytes * count, weight_bytes=(self.weight_bytes(inner, columns) + bias * NORM_BYTES) * count,
-            rows=rows, inner=inner, columns=columns, macs=macs * count, count=count))  # fmt: skip
+            packed = weights * precision.weight_bits // 8
+            operators.append(
+                Operator(
+                    f"dequantize_weights_{name}",
+                    "vector",
+                    precision.linear_type,
+                    ops=weights,
+                    input_bytes=packed,
+                    output_bytes=weights * self.linear_input_bytes,
+                    count=count,
+                )
+            )
+        operators.append(
+            Operator(
+                name,
+                "product",
+                precision.linear_type,
+                ops=(2 * macs + rows * bias) * count,
+                input_bytes=rows * inner * self.linear_input_bytes * count,
+                output_bytes=rows * columns * self.activation_bytes * count,
+                weight_bytes=(self.weight_bytes(inner, columns) + bias * NORM_BYTES) * count,
+                rows=rows,
+                inner=inner,
+                columns=columns,
+                macs=macs * count,
+                count=count,
+            )
+        )
         if precision.quantization == "per-group":
             groups = -(-inner // precision.group_size)
-            operators.append(self._vector(f"accumulate_{name}", rows * columns * groups, count, reads=1, writes=0, ops=2))
+            partial = rows * columns * groups * count
+            operators.append(
+                Operator(
+                    f"accumulate_{name}",
+                    "vector",
+                    "fp32",
+                    ops=2 * partial,
+                    input_bytes=(INT32_BYTES + 2 * FP32_BYTES) * partial,
+                    output_bytes=rows * columns * self.activation_bytes * count,
+                    count=rows * groups * count,
+                )
+            )
         return tuple(operators)
 
     def _norm(self, name: str, rows: int, count: int) -> Operator:
-        return self._vector(name, rows * self.llm.hidden_size, count, ops=NORM_OPS[self.llm.norm], weight_bytes=self.llm.norm_size * NORM_BYTES)
+        return self._vector(
+            name, rows * self.llm.hidden_size, count, ops=NORM_OPS[self.llm.norm], weight_bytes=self.llm.norm_size * NORM_BYTES
+        )
 
     def _embedding(self, rows: int, offset: int, count: int) -> tuple[Operator, ...]:
         size = rows * self.llm.hidden_size
@@ -148,7 +195,10 @@ class OperatorModel:
     def _rope(self, rows: int, offset: int, count: int) -> tuple[Operator, ...]:
         llm = self.llm
         rotated = round(rows * (llm.query_size + llm.key_value_size) * llm.partial_rotary_factor)
-        return (*self._dequantize("qkv", rows * (llm.query_size + 2 * llm.key_value_size), count), self._vector("rope", rotated, count, ops=3))
+        return (
+            *self._dequantize("qkv", rows * (llm.query_size + 2 * llm.key_value_size), count),
+            self._vector("rope", rotated, count, ops=3),
+        )
 
     def _kv_append(self, rows: int, offset: int, count: int) -> tuple[Operator, ...]:
         size = 2 * rows * self.llm.key_value_size
@@ -161,11 +211,22 @@ class OperatorModel:
         ops = pairs * (4 * llm.head_dim + SOFTMAX_OPS)
         queries = rows * llm.query_size * self.activation_bytes * count
         return (
-            Operator("attention", "attention", self.precision.activation_type, ops=ops, input_bytes=queries, output_bytes=queries,
-                     kv_bytes=2 * keys * llm.key_value_size * self.kv_bytes * count, rows=rows, inner=llm.head_dim, columns=keys, macs=ops // 2,
-                     count=llm.num_attention_heads * count),
+            Operator(
+                "attention",
+                "attention",
+                self.precision.activation_type,
+                ops=ops,
+                input_bytes=queries,
+                output_bytes=queries,
+                kv_bytes=2 * keys * llm.key_value_size * self.kv_bytes * count,
+                rows=rows,
+                inner=llm.head_dim,
+                columns=keys,
+                macs=ops // 2,
+                count=llm.num_attention_heads * count,
+            ),
             *self._quantize("attention", rows * llm.query_size, count),
-        )  # fmt: skip
+        )
 
     def _attn_residual(self, rows: int, offset: int, count: int) -> tuple[Operator, ...]:
         size = rows * self.llm.hidden_size
@@ -192,9 +253,26 @@ class OperatorModel:
         fetched = round(channels * self.engine.cold_outlier_fraction * columns * SHADOW_WEIGHT_BYTES)
         macs = rows * channels * columns
         return (
-            Operator(f"gather_{linear}", "vector", "fp32", ops=2 * rows * inner, input_bytes=rows * inner * self.activation_bytes,
-                     output_bytes=rows * channels * 4),
+            Operator(
+                f"gather_{linear}",
+                "vector",
+                "fp32",
+                ops=2 * rows * inner,
+                input_bytes=rows * inner * self.activation_bytes,
+                output_bytes=rows * channels * 4,
+            ),
             Operator(f"fetch_{linear}", "fetch", "fp32", ops=0, weight_bytes=fetched),
-            Operator(f"shadow_{linear}", "product", "fp32", ops=2 * macs, input_bytes=rows * channels * 4, output_bytes=rows * columns * self.activation_bytes,
-                     weight_bytes=channels * columns * SHADOW_WEIGHT_BYTES, rows=rows, inner=channels, columns=columns, macs=macs),
-        )  # fmt: skip
+            Operator(
+                f"shadow_{linear}",
+                "product",
+                "fp32",
+                ops=2 * macs,
+                input_bytes=rows * channels * 4,
+                output_bytes=rows * columns * self.activation_bytes,
+                weight_bytes=channels * columns * SHADOW_WEIGHT_BYTES,
+                rows=rows,
+                inner=channels,
+                columns=columns,
+                macs=macs,
+            ),
+        )

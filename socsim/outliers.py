@@ -50,7 +50,9 @@ def outlier_importance(llm: LLM) -> dict[tuple[int, str], float]:
         return measured
     averages = _averages()
     return {
-        (block, name): averages[block * DEPTH_BINS // llm.num_hidden_layers, name] for block in range(llm.num_hidden_layers) for name in linears
+        (block, name): averages[block * DEPTH_BINS // llm.num_hidden_layers, name]
+        for block in range(llm.num_hidden_layers)
+        for name in linears
     }
 
 

@@ -142,7 +142,9 @@ def make_case(
 def _check_processors(soc: SoC, engine: Engine) -> None:
     missing = sorted(set(engine.processors) - set(soc.processors))
     if missing:
-        raise SocsimError(f"engine {engine.name} needs processor '{missing[0]}', which {soc.name} lacks; it has: {', '.join(sorted(soc.processors))}")
+        raise SocsimError(
+            f"engine {engine.name} needs processor '{missing[0]}', which {soc.name} lacks; it has: {', '.join(sorted(soc.processors))}"
+        )
 
 
 def _build(soc: SoC, llm: LLM, engine: Engine, run: Run) -> Case:
@@ -161,7 +163,8 @@ def _choose_chunk_tokens(soc: SoC, llm: LLM, engine: Engine, run: Run) -> Engine
     enough = next((length for length in engine.prebuilt_chunk_tokens if length >= tokens), None)
     lengths = [c for c in engine.prebuilt_chunk_tokens if c <= llm.max_position_embeddings and (enough is None or c <= enough)]
     if not lengths:
-        raise SocsimError(f"engine.prebuilt_chunk_tokens {list(engine.prebuilt_chunk_tokens)} has no length within the context of {llm.name}, {llm.max_position_embeddings}")
+        known, context = list(engine.prebuilt_chunk_tokens), llm.max_position_embeddings
+        raise SocsimError(f"engine.prebuilt_chunk_tokens {known} has no length within the context of {llm.name}, {context}")
     candidates = [engine.override({"chunk_tokens": length}, "engine") for length in lengths]
     alone = run.override({"output_tokens": 1}, "run")
     return min(reversed(candidates), key=lambda candidate: run_case(_build(soc, llm, candidate, alone)).metrics["ttft_s"] or 0.0)
@@ -209,4 +212,3 @@ def compare(
     policies: list[str | Prepare | None] = list(schedulers) or [None]
     cases = [make_case(soc, model, engine, prompt_tokens=prompt_tokens, **options) for engine in engines]
     return [run_case(case, policy) for case in cases for policy in policies]
-

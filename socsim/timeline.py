@@ -15,6 +15,10 @@ from socsim.graph import TaskGraph
 if TYPE_CHECKING:
     import pandas as pd
 
+Nanoseconds = NDArray[np.int64]
+Steps = tuple[Nanoseconds, NDArray[np.float64]]
+"""Instants at which a quantity changes, and its value from each on; both of shape (changes,)."""
+
 EVENT_ORDER = "completions-before-choices"
 """At equal times all completions and hand-overs take effect before any free processor chooses."""
 
@@ -28,20 +32,20 @@ class Timeline:
 
     graph: TaskGraph
     costs: Costs
-    start_ns: NDArray[np.int64]
-    end_ns: NDArray[np.int64]
-    stream_end_ns: NDArray[np.int64]
+    start_ns: Nanoseconds
+    end_ns: Nanoseconds
+    stream_end_ns: Nanoseconds
     scheduler: str
     memory: str
     event_order: str = EVENT_ORDER
 
     @cached_property
-    def processor(self) -> NDArray[np.int64]:
+    def processor(self) -> Nanoseconds:
         """For each subgraph the place of its processor in `graph.processors`."""
         return np.array(self.graph.processor_index, dtype=np.int64)
 
     @cached_property
-    def dram_rate(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def dram_rate(self) -> Steps:
         """Total DRAM rate from each instant on: nanoseconds and bytes per second, both of shape (changes,).
 
         Fair sharing leaves no bandwidth unused that a flow could take, so the rate of all is the sum of the caps of those
@@ -66,36 +70,44 @@ class Timeline:
         columns: dict[str, Any] = {
             name: [getattr(subgraph, name) for subgraph in subgraphs] for name in ("stage", "chunk", "block", "position", "processor")
         }
-        columns |= {"start_s": self.start_ns / NANOSECONDS, "end_s": self.end_ns / NANOSECONDS, "stream_end_s": self.stream_end_ns / NANOSECONDS}
+        columns |= {
+            "start_s": self.start_ns / NANOSECONDS,
+            "end_s": self.end_ns / NANOSECONDS,
+            "stream_end_s": self.stream_end_ns / NANOSECONDS,
+        }
         columns["expected_s"] = np.array(self.costs.expected_ns) / NANOSECONDS
         columns |= {f"{part}_s": self.costs.parts_s[:, column] for column, part in enumerate(PARTS)}
         columns |= {
-            name: [getattr(subgraph.work, name) for subgraph in subgraphs] for name in ("ops", "weight_bytes", "kv_bytes", "activation_bytes")
+            name: [getattr(subgraph.work, name) for subgraph in subgraphs]
+            for name in ("ops", "weight_bytes", "kv_bytes", "activation_bytes")
         }
         columns["dram_bytes"] = self.costs.dram_bytes
         return pd.DataFrame(columns)
 
-    def to_chrome_trace(self, power: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None) -> dict[str, Any]:
+    def to_chrome_trace(self, power: Steps | None = None) -> dict[str, Any]:
         """Return the run in the Chrome trace format, which opens in Perfetto and chrome://tracing.
 
         One track a processor, a counter for DRAM bandwidth, and one for power where its steps (ns, watts) are given.
         """
         names = self.graph.processors
         events: list[dict[str, Any]] = [{"ph": "M", "pid": 1, "name": "process_name", "args": {"name": f"SoC ({self.scheduler})"}}]
-        events += [{"ph": "M", "pid": 1, "tid": i + 1, "name": "thread_name", "args": {"name": name.upper()}} for i, name in enumerate(names)]
-        rows = zip(self.graph.subgraphs, self.processor.tolist(), self.start_ns.tolist(), self.end_ns.tolist(), self.costs.dram_bytes.tolist(), strict=True)
-        for subgraph, processor, start, end, dram_bytes in rows:
-            args = {"chunk": subgraph.chunk, "block": subgraph.block, "ops": subgraph.work.ops, "dram_bytes": round(dram_bytes)}
-            name = f"{subgraph.stage} c{subgraph.chunk} b{subgraph.block}"
-            events.append({"ph": "X", "pid": 1, "tid": processor + 1, "name": name, "cat": subgraph.stage, "ts": start / 1e3,
-                           "dur": (end - start) / 1e3, "args": args})  # fmt: skip
-        events += [_counter("DRAM bandwidth (GB/s)", when, rate / 1e9) for when, rate in zip(*(column.tolist() for column in self.dram_rate), strict=True)]
+        events += [
+            {"ph": "M", "pid": 1, "tid": i + 1, "name": "thread_name", "args": {"name": name.upper()}} for i, name in enumerate(names)
+        ]
+        dram_bytes = self.costs.dram_bytes.tolist()
+        times = zip(self.processor.tolist(), self.start_ns.tolist(), self.end_ns.tolist(), strict=True)
+        for index, (processor, start, end) in enumerate(times):
+            stage, chunk, block, _, _, work = self.graph.subgraphs[index]
+            args = {"chunk": chunk, "layer": block, "operations": work.ops, "bytes": round(dram_bytes[index])}
+            event = {"ph": "X", "pid": 1, "tid": processor + 1, "name": f"{stage} c{chunk} b{block}", "cat": stage}
+            events.append({**event, "ts": start / 1e3, "dur": (end - start) / 1e3, "args": args})
+        events += _counter("DRAM bandwidth (GB/s)", self.dram_rate, 1e9)
         if power is not None:
-            events += [_counter("power (W)", when, watts) for when, watts in zip(power[0].tolist(), power[1].tolist(), strict=True)]
+            events += _counter("power (W)", power, 1.0)
         return {"traceEvents": events, "displayTimeUnit": "ms", "otherData": {"scheduler": self.scheduler, "event_order": self.event_order}}
 
 
-def steps(start_ns: NDArray[np.int64], end_ns: NDArray[np.int64], height: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def steps(start_ns: Nanoseconds, end_ns: Nanoseconds, height: NDArray[np.float64]) -> Steps:
     """Add up intervals of some height: return the instants at which the sum changes, and its value from each on."""
     when = np.concatenate((start_ns, end_ns))
     order = np.argsort(when, kind="stable")
@@ -104,5 +116,7 @@ def steps(start_ns: NDArray[np.int64], end_ns: NDArray[np.int64], height: NDArra
     return when[last], np.maximum(total[last], 0.0)
 
 
-def _counter(name: str, when_ns: float, value: float) -> dict[str, Any]:
-    return {"ph": "C", "pid": 1, "name": name, "ts": when_ns / 1e3, "args": {"value": round(value, 6)}}
+def _counter(name: str, values: Steps, unit: float) -> list[dict[str, Any]]:
+    """Return the events of a counter track."""
+    rows = zip(values[0].tolist(), values[1].tolist(), strict=True)
+    return [{"ph": "C", "pid": 1, "name": name, "ts": when / 1e3, "args": {"value": round(value / unit, 6)}} for when, value in rows]

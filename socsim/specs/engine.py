@@ -29,7 +29,10 @@ class Precision(Spec):
     @model_validator(mode="after")
     def _check_quantization(self) -> Self:
         if (self.linear_type == "int8") == (self.quantization == "none"):
-            raise ValueError(f"quantization '{self.quantization}' does not go with linear_type '{self.linear_type}'; int8 needs per-tensor or per-group, float needs none")
+            raise ValueError(
+                f"quantization '{self.quantization}' does not go with linear_type '{self.linear_type}'; "
+                "int8 needs per-tensor or per-group, float needs none"
+            )
         return self
 
     @property
@@ -47,8 +50,8 @@ class Placement(Spec):
 
     def processor(self, operator: str) -> str:
         """Return the processor that runs an operator."""
-        listed: str | None = self.operators.get(operator)  # type: ignore[call-overload]
-        return listed or (self.linears if operator in LINEARS else self.other)
+        listed: dict[str, str] = {**self.operators}
+        return listed.get(operator) or (self.linears if operator in LINEARS else self.other)
 
 
 class Engine(Spec):
@@ -56,9 +59,13 @@ class Engine(Spec):
 
     name: str
     description: str = ""
-    chunk_tokens: Count | Literal["auto", "prompt"] = Field(description="tokens of a chunk; auto: the prebuilt length with the least TTFT; prompt: one chunk")
+    chunk_tokens: Count | Literal["auto", "prompt"] = Field(
+        description="tokens of a chunk; auto: the prebuilt length with the least TTFT; prompt: one chunk"
+    )
     prebuilt_chunk_tokens: tuple[Count, ...] = Field((), description="chunk lengths whose graphs are built in advance")
-    graph: Literal["shared", "per-chunk", "rebuilt", "none"] = Field(description="static graphs: shared by chunks, one set a chunk, rebuilt for each prompt, or not static")
+    graph: Literal["shared", "per-chunk", "rebuilt", "none"] = Field(
+        description="static graphs: shared by chunks, one set a chunk, rebuilt for each prompt, or not static"
+    )
     precision: Precision
     placement: Placement
     merge_adjacent: bool = Field(False, description="neighboring stages on one processor become one subgraph")
@@ -92,4 +99,6 @@ class Engine(Spec):
     def processors(self) -> tuple[str, ...]:
         """Processors that the engine uses, sorted by name."""
         shadow = {"cpu"} if self.shadow_outliers else set()
-        return tuple(sorted({self.placement.linears, self.placement.other, *self.placement.operators.values(), self.decode_processor, *shadow}))
+        return tuple(
+            sorted({self.placement.linears, self.placement.other, *self.placement.operators.values(), self.decode_processor, *shadow})
+        )

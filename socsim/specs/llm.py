@@ -41,7 +41,9 @@ class LLM(Spec):
     @model_validator(mode="after")
     def _check_heads(self) -> Self:
         if self.num_attention_heads % self.num_key_value_heads:
-            raise ValueError(f"num_attention_heads {self.num_attention_heads} is no multiple of num_key_value_heads {self.num_key_value_heads}")
+            raise ValueError(
+                f"num_attention_heads {self.num_attention_heads} is no multiple of num_key_value_heads {self.num_key_value_heads}"
+            )
         return self
 
     @property

@@ -15,7 +15,9 @@ class Run(Spec):
     prompt_tokens: Count
     output_tokens: Count = Field(1, description="the prefill gives the first, each decode step one more")
     cached_tokens: Annotated[int, Field(ge=0)] = Field(0, description="prompt tokens whose keys and values are there already")
-    memory: Literal["shared", "private", "infinite"] = Field("shared", description="DRAM: shared by all, private to each processor, or infinitely fast")
+    memory: Literal["shared", "private", "infinite"] = Field(
+        "shared", description="DRAM: shared by all, private to each processor, or infinitely fast"
+    )
     operating_point: str = "burst"
     power_calibration: str = "whole-device"
     duration_noise: NonNegative = Field(0.0, description="sigma of the log-normal factor on true durations; policies see them without")
@@ -24,5 +26,6 @@ class Run(Spec):
     @model_validator(mode="after")
     def _check_cached(self) -> Self:
         if self.cached_tokens >= self.prompt_tokens:
-            raise ValueError(f"cached_tokens {self.cached_tokens} should be below prompt_tokens {self.prompt_tokens}: the last token at least is prefilled")
+            cached, prompt = self.cached_tokens, self.prompt_tokens
+            raise ValueError(f"cached_tokens {cached} should be below prompt_tokens {prompt}: the last token at least is prefilled")
         return self

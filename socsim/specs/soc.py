@@ -41,7 +41,9 @@ class Processor(Spec):
     launch_overhead_s: NonNegative = Field(description="time to start one subgraph")
     bandwidth_bytes_per_s: Positive = Field(description="DRAM bandwidth that this processor can draw alone")
     on_chip_memory_bytes: NonNegative = Field(0.0, description="a tensor inside a subgraph goes to DRAM only beyond this")
-    core_speeds: tuple[Positive, ...] = Field((1.0,), min_length=1, description="relative speed of each core, in the order threads use them")
+    core_speeds: tuple[Positive, ...] = Field(
+        (1.0,), min_length=1, description="relative speed of each core, in the order threads use them"
+    )
     reference_threads: Count = Field(1, description="threads at which the rates above were measured")
     addressable_memory_bytes: Positive | None = Field(None, description="memory that one session can map; none: all")
     graph_life_cycle: GraphLifeCycle | None = Field(None, description="cost of static graphs; none: needs none")
@@ -128,5 +130,3 @@ class SoC(Spec):
             if missing:
                 raise ValueError(f"power.{name}.processors lacks {', '.join(missing)}")
         return self
-
-

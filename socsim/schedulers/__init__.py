@@ -1,0 +1,76 @@
+"""Scheduling policies: which of its ready subgraphs a free processor runs next, or whether it waits.
+
+A policy is a function ``prepare(graph, expected_ns, seed)`` that is called once and returns ``choose(ready, view)``. That
+is called whenever a processor is free and has ready subgraphs: `ready` holds their indices in rising order (chunk, block,
+stage), so its first is the lowest chunk's. It returns one of them, or None to wait for the next event. Policies see
+expected durations; the simulator holds the true ones.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from socsim.errors import SocsimError, unknown_name
+from socsim.schedulers.basic import fifo, in_order, lockstep_pairs, sequential
+from socsim.schedulers.out_of_order import out_of_order
+from socsim.schedulers.view import Choose, Prepare, View
+
+__all__ = [
+    "SCHEDULERS",
+    "Choose",
+    "Prepare",
+    "View",
+    "fifo",
+    "in_order",
+    "load_scheduler",
+    "lockstep_pairs",
+    "out_of_order",
+    "scheduler_summary",
+    "sequential",
+]
+
+SCHEDULERS: dict[str, Prepare] = {
+    "sequential": sequential,
+    "in-order": in_order,
+    "lockstep-pairs": lockstep_pairs,
+    "fifo": fifo,
+    "out-of-order": out_of_order,
+    "out-of-order-earliest-position": partial(out_of_order, tie="earliest-position"),
+}
+"""Shipped policies by name."""
+
+
+def scheduler_summary(name: str) -> str:
+    """Return the first sentence of a shipped policy's documentation."""
+    prepare: Any = SCHEDULERS[name]
+    if isinstance(prepare, partial):
+        return f"As {prepare.func.__name__.replace('_', '-')}, ties by {', '.join(map(str, prepare.keywords.values()))}."
+    return (prepare.__doc__ or "").split("\n")[0]
+
+
+def load_scheduler(scheduler: str | Prepare) -> Prepare:
+    """Return a policy by name, from a user's ``module:function``, or as it is.
+
+    Raises
+    ------
+    SocsimError
+        The name is unknown, or the module or function cannot be found.
+    """
+    if callable(scheduler):
+        return scheduler
+    if scheduler in SCHEDULERS:
+        return SCHEDULERS[scheduler]
+    module_name, colon, function = scheduler.partition(":")
+    if not colon:
+        raise unknown_name("scheduler", scheduler, [*SCHEDULERS, "module:function"])
+    try:
+        found: Prepare = getattr(import_module(module_name), function)
+    except ImportError as error:
+        raise SocsimError(f"scheduler '{scheduler}': cannot import module '{module_name}': {error}") from None
+    except AttributeError:
+        raise SocsimError(f"scheduler '{scheduler}': module '{module_name}' has no '{function}'") from None
+    if not callable(found):
+        raise SocsimError(f"scheduler '{scheduler}': '{function}' is no function")
+    return found

@@ -1,0 +1,81 @@
+"""Policies that need no more than an order: one at a time, fixed orders, lockstep, lowest chunk first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from socsim.graph import TaskGraph
+from socsim.schedulers.view import Choose, View
+
+
+def sequential(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:
+    """Run one subgraph at a time on the whole SoC, in the order chunk, block, stage: no overlap."""
+
+    def choose(ready: Sequence[int], view: View) -> int | None:
+        if any(index >= 0 for index in view.running):
+            return None
+        first = min(others[0] for others in view.ready if others)
+        return first if first == ready[0] else None
+
+    return choose
+
+
+def fifo(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:
+    """Take the lowest chunk first among the ready, and in it the earliest block and stage."""
+    return _first
+
+
+def _first(ready: Sequence[int], view: View) -> int:
+    return ready[0]
+
+
+def in_order(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:
+    """Overlap naively: each processor takes its subgraphs in the fixed order block, stage, chunk and waits for the next.
+
+    Source: Xu et al. 2025, Fig 13a.
+    """
+    order: list[list[int]] = [[] for _ in graph.processors]
+    for index in sorted(range(len(graph)), key=lambda i: (graph.subgraphs[i].position, graph.subgraphs[i].chunk)):
+        order[graph.processor_index[index]].append(index)
+    taken = [0] * len(order)
+
+    def choose(ready: Sequence[int], view: View) -> int | None:
+        processor = view.processor
+        following = order[processor][taken[processor]]
+        if view.missing[following] or following not in ready:
+            return None
+        taken[processor] += 1
+        return following
+
+    return choose
+
+
+def lockstep_pairs(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:
+    """Run two chunks at a time, one a step behind the other, with a barrier after each step, as the open-source code does."""
+    steps = _lockstep_steps(graph)
+    left = [0] * (max(steps, default=-1) + 1)
+    for step in steps:
+        left[step] += 1
+    state = [0, 0]  # current step, completions seen
+
+    def choose(ready: Sequence[int], view: View) -> int | None:
+        for index in view.completed[state[1] :]:
+            left[steps[index]] -= 1
+        state[1] = len(view.completed)
+        while not left[state[0]]:
+            state[0] += 1
+        return next((index for index in ready if steps[index] == state[0]), None)
+
+    return choose
+
+
+def _lockstep_steps(graph: TaskGraph) -> list[int]:
+    """Return the step of each subgraph: its depth in its chunk, one more in odd chunks, behind all earlier pairs."""
+    depth = [0] * len(graph)
+    for index, subgraph in enumerate(graph.subgraphs):
+        needed = list(graph.predecessors[index])
+        needed += [graph.prefixes[p].members[rank] for p, rank in graph.prefixes_needed.get(index, ())]
+        inside = [depth[other] + 1 for other in needed if graph.subgraphs[other].chunk == subgraph.chunk]
+        depth[index] = max(inside, default=0)
+    length = max(depth, default=0) + 2
+    return [subgraph.chunk // 2 * length + subgraph.chunk % 2 + depth[i] for i, subgraph in enumerate(graph.subgraphs)]
