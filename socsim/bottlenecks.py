@@ -33,18 +33,19 @@ _SYNCHRONIZATION, _STREAMING, _WAITING = 4, 5, 6
 Key = tuple[str, str, str]
 """Processor, stage, part."""
 
-IDLE = "idle"
-POLICY = "policy"
+IDLE, POLICY = "idle", "policy"
 GAPS = 10
 
-_RESOURCES = {
-    "npu_compute": "NPU compute",
-    "gpu_compute": "GPU compute",
-    "cpu_float": "CPU work",
-    "weight_streaming": "weight streaming",
-    "synchronization": "synchronization",
-    "contention": "sharing of DRAM",
+_OWN = ("launch", "linear", "attention", "float")
+_FREE: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "npu_compute": ("NPU-bound", "NPU compute", {"parts": _OWN, "processor": "npu"}),
+    "gpu_compute": ("GPU-bound", "GPU compute", {"parts": _OWN, "processor": "gpu"}),
+    "cpu_float": ("CPU-bound", "CPU work", {"parts": _OWN[1:], "processor": "cpu"}),
+    "weight_streaming": ("DRAM-bound", "weight streaming", {"dram": True}),
+    "synchronization": ("Synchronization-bound", "synchronization", {"parts": ("synchronization",), "latency": True}),
+    "contention": ("Contention-bound", "sharing of DRAM", {}),
 }
+"""By resource: what a run is that it bounds, what it is called, and the arguments of `Costs.without` that make it free."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,7 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the explanation as lists, dictionaries, strings and finite numbers, ready for JSON."""
-        return asdict(self) | {
-            "path": [asdict(row) for row in self.path],
-            "waited_behind": [asdict(row) for row in self.waited_behind],
-            "gaps": [asdict(gap) for gap in self.gaps],
-        }
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
 def explain(result: Result, scheduler: str | Prepare | None = None) -> Explanation:
@@ -119,22 +116,20 @@ def explain(result: Result, scheduler: str | Prepare | None = None) -> Explanati
     SocsimError
         The run's policy is not known by its name.
     """
-    timeline = result.timeline
+    timeline, ttft_s = result.timeline, result.metrics["ttft_s"] or 0.0
     path = critical_path(timeline)
     makespan_ns = sum(sum(step.parts_ns) for step in path)
     own, behind = _own_time(timeline, path), _time_behind(timeline, path)
-    parts = {part: sum(step.parts_ns[column] for step in path) / NANOSECONDS for column, part in enumerate(PATH_PARTS)}
     without = ttft_without(result, timeline.scheduler if scheduler is None else scheduler)
-    ttft_s = result.metrics["ttft_s"] or 0.0
     return Explanation(
         makespan_s=makespan_ns / NANOSECONDS,
         ttft_s=ttft_s,
         path=_rows(own, makespan_ns),
-        parts=parts,
+        parts={part: sum(step.parts_ns[column] for step in path) / NANOSECONDS for column, part in enumerate(PATH_PARTS)},
         waited_behind=_rows(behind, makespan_ns),
         without=without,
         gaps=largest_gaps(timeline),
-        conclusion=_conclusion(own, behind, makespan_ns, ttft_s, without),
+        conclusion=_conclusion(own, behind, without, ttft_s, result.case.preparation.charged_s),
     )
 
 
@@ -150,8 +145,7 @@ class PathStep:
 def critical_path(timeline: Timeline) -> list[PathStep]:
     """Return the critical path of the prefill, from its first to its last subgraph.
 
-    A step's synchronization includes the latency of handing its result to the next one. The parts of all steps add up to
-    the makespan.
+    A step's synchronization includes the latency of handing its result on. The parts of all steps add up to the makespan.
     """
     count = timeline.graph.prefill_count
     first_ns = int(timeline.start_ns[:count].min())
@@ -187,8 +181,7 @@ def _own_parts_ns(costs: Costs, index: int) -> list[int]:
     whole = np.floor(exact).astype(np.int64)
     left = max(costs.fixed_ns[index], 1) - int(whole.sum())
     whole[np.argsort(whole - exact, kind="stable")[:left]] += 1
-    result: list[int] = whole.tolist()
-    return result
+    return [int(part) for part in whole]
 
 
 def _own_time(timeline: Timeline, path: list[PathStep]) -> Counter[Key]:
@@ -245,33 +238,20 @@ def ttft_without(result: Result, scheduler: str | Prepare) -> dict[str, float]:
     """
     if isinstance(scheduler, str) and scheduler not in SCHEDULERS and ":" not in scheduler:
         raise SocsimError(f"the run was made under a function '{scheduler}': pass it to explain as scheduler={scheduler}")
-    own = ("launch", "linear", "attention", "float")
-    changes: dict[str, dict[str, Any]] = {
-        "npu_compute": {"parts": own, "processor": "npu"},
-        "gpu_compute": {"parts": own, "processor": "gpu"},
-        "cpu_float": {"parts": own[1:], "processor": "cpu"},
-        "weight_streaming": {"dram": True},
-        "synchronization": {"parts": ("synchronization",), "latency": True},
-        "contention": {},
-    }
     case, memory = result.case, result.timeline.memory
     ttft_s = {}
-    for resource, change in changes.items():
-        alone = resource == "contention" and memory == "shared"
-        costs, expected_ns = result.timeline.costs.without(**change), case.costs.without(**change).expected_ns
-        timeline = simulate(
-            costs.graph, costs, scheduler, memory="private" if alone else memory, seed=case.run.seed, expected_ns=expected_ns
-        )
-        last_ns = int(timeline.end_ns[: costs.graph.prefill_count].max())
-        ttft_s[resource] = last_ns / NANOSECONDS + case.preparation.charged_s
+    for resource, (_, _, change) in _FREE.items():
+        mode = "private" if resource == "contention" and memory == "shared" else memory
+        costs, expected = result.timeline.costs.without(**change), case.costs.without(**change)
+        timeline = simulate(costs.graph, costs, scheduler, memory=mode, seed=case.run.seed, expected_ns=expected.expected_ns)
+        ttft_s[resource] = int(timeline.end_ns[: costs.graph.prefill_count].max()) / NANOSECONDS + case.preparation.charged_s
     return ttft_s
 
 
 def largest_gaps(timeline: Timeline) -> tuple[Gap, ...]:
     """Return the ten largest idle intervals of processors between their first and last subgraph of the prefill."""
     graph, count = timeline.graph, timeline.graph.prefill_count
-    first_ns = int(timeline.start_ns[:count].min())
-    idle: list[tuple[int, int, int, int]] = []
+    first_ns, idle = int(timeline.start_ns[:count].min()), list[tuple[int, int, int, int]]()
     for processor in range(len(graph.processors)):
         queue = _in_time_order(timeline, processor)
         inside = np.flatnonzero(queue < count)
@@ -297,26 +277,24 @@ def _gap(timeline: Timeline, duration_ns: int, start_ns: int, following: int, fi
     )
 
 
-def _conclusion(own: Counter[Key], behind: Counter[Key], makespan_ns: int, ttft_s: float, without: Mapping[str, float]) -> str:
-    """Say in one sentence what bounded the prefill."""
-    busy: Counter[str] = Counter()  # by processor: what it did for the path, or while the path waited for it
-    queueing: Counter[str] = Counter()
+def _conclusion(own: Counter[Key], behind: Counter[Key], without: Mapping[str, float], ttft_s: float, preparation_s: float) -> str:
+    """Say in one sentence what bounded the prefill: the resource that helps most if free, and what fills the critical path."""
+    total: Counter[str] = Counter(synchronization=0)
     for (processor, _, part), time_ns in own.items():
-        busy[processor] += 0 if part == "waiting" else time_ns
+        total[part if part == "synchronization" else f"{processor.upper()} work"] += 0 if part == "waiting" else time_ns
     for (processor, stage, _), time_ns in behind.items():
-        busy[POLICY if stage == IDLE else processor] += time_ns
-        queueing[processor] += 0 if stage == IDLE else time_ns
-    bound = min(busy, key=lambda name: (-busy[name], name))
-    clauses = []
-    for name in sorted(busy, key=lambda name: (name != bound, -busy[name], name)):
-        share = f"{100 * busy[name] / makespan_ns:.0f} %"
-        if name == POLICY:
-            clauses.append(f"{share} processors that the policy held back")
-        else:
-            clauses.append(f"{share} work on the {name.upper()} ({100 * queueing[name] / makespan_ns:.0f} % waiting behind other work)")
-    synchronization = sum(time_ns for (_, _, part), time_ns in own.items() if part == "synchronization") / makespan_ns
+        total["idling by policy" if stage == IDLE else f"{processor.upper()} work"] += time_ns
+    shares = sorted((-time_ns, name) for name, time_ns in total.items() if time_ns or name == "synchronization")
+    content = ", ".join(f"{_percent(-negative / sum(own.values()))} {name}" for negative, name in shares)
+    preparation = f"; {_percent(preparation_s / ttft_s)} of the TTFT is preparation" if preparation_s else ""
     best = min(without, key=lambda name: (without[name], name))
-    gain = ttft_s / without[best]
-    hope = f"free {_RESOURCES[best]} would make it {gain:.2f}x faster" if gain >= 1.005 else "no single resource, were it free, would make it faster"
-    head = POLICY if bound == POLICY else bound.upper()
-    return f"{head}-bound: the critical path is {', '.join(clauses)}; {100 * synchronization:.1f} % is synchronization; {hope}."
+    gain, (head, noun, _) = ttft_s / without[best], _FREE[best]
+    hope = f"free {noun} would make it {gain:.2f}x faster"
+    if gain < 1.005:  # which would print as 1.00
+        head, hope = "Bound by no single resource", "none of them, were it free, would make it faster"
+    return f"{head}: the critical path, with what it queues behind, is {content}{preparation}; {hope}."
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent, to a tenth below ten."""
+    return f"{100 * share:.0f} %" if share >= 0.0995 else f"{100 * share:.1f} %"
