@@ -188,7 +188,7 @@ class CostModel:
         self.soc = soc
         self.processors: dict[str, Processor] = {str(name): processor for name, processor in soc.processors.items()}
         self.mechanism = soc.synchronization[engine.synchronization]
-        scale: dict[str, float] = {**soc.operating_points[run.operating_point].rate_scale}
+        scale = {str(name): rate for name, rate in soc.operating_points[run.operating_point].rate_scale.items()}
         self.speedup = {
             name: processor.thread_speedup(engine.cpu_threads if name == "cpu" else processor.reference_threads) * scale.get(name, 1.0)
             for name, processor in self.processors.items()

@@ -49,10 +49,11 @@ def power_model(soc: SoC, engine: Engine, run: Run) -> PowerModel:
     return PowerModel(run.power_calibration, calibration.base_w + sum(idle.values()), idle, extra, calibration.dram_j_per_byte)
 
 
-def busy_s(timeline: Timeline, part: slice) -> NDArray[np.float64]:
+def busy_s(timeline: Timeline, part: slice) -> list[float]:
     """Return the busy time of each of the graph's processors in a part of the timeline."""
     duration = (timeline.end_ns - timeline.start_ns)[part]
-    return np.bincount(timeline.processor[part], duration, len(timeline.graph.processors)) / NANOSECONDS
+    busy: list[float] = (np.bincount(timeline.processor[part], duration, len(timeline.graph.processors)) / NANOSECONDS).tolist()
+    return busy
 
 
 def _span_s(timeline: Timeline, part: slice, processor: int) -> float:
@@ -69,7 +70,8 @@ def power_steps(timeline: Timeline, power: PowerModel) -> tuple[NDArray[np.int64
     when, watts = steps(timeline.start_ns, timeline.end_ns, extra)
     dram_when, rate = timeline.dram_rate
     if len(dram_when) and power.dram_j_per_byte:
-        merged = np.union1d(when, dram_when)
+        merged = np.sort(np.concatenate((when, dram_when)))
+        merged = merged[np.append(merged[1:] != merged[:-1], True)]  # np.unique would hash, which takes five times as long
         dram_w = np.append(0.0, rate)[np.searchsorted(dram_when, merged, side="right")] * power.dram_j_per_byte
         watts = np.append(0.0, watts)[np.searchsorted(when, merged, side="right")] + dram_w
         when = merged
@@ -81,7 +83,7 @@ def _energy(timeline: Timeline, power: PowerModel, part: slice, seconds: float) 
     busy = busy_s(timeline, part)
     energy = {name: idle * seconds for name, idle in power.idle_w.items()}
     for place, name in enumerate(timeline.graph.processors):
-        energy[name] += power.extra_w[name] * float(busy[place])
+        energy[name] += power.extra_w[name] * busy[place]
     energy["dram"] = power.dram_j_per_byte * float(timeline.costs.dram_bytes[part].sum())
     energy["base"] = (power.constant_w - sum(power.idle_w.values())) * seconds
     return energy
@@ -135,7 +137,7 @@ def summarize(timeline: Timeline, power: PowerModel, run: Run, preparation_s: fl
     busy = dict(zip(timeline.graph.processors, busy_s(timeline, prefill), strict=True))
     for name in ("cpu", "gpu", "npu"):
         span_s = _span_s(timeline, prefill, timeline.graph.processors.index(name)) if name in busy else 0.0
-        used = float(busy.get(name, 0.0))
+        used = busy.get(name, 0.0)
         result[f"{name}_utilization"] = used / makespan_s
         result[f"{name}_bubble_rate"] = max(0.0, 1.0 - used / span_s) if span_s else 0.0
         result[f"{name}_energy_j"] = energy.get(name, 0.0)

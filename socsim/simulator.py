@@ -169,8 +169,9 @@ class _Run:
                     idle = False
                     if not now < alarms[processor] <= coming[0][0]:
                         alarms[processor] = coming[0][0]
-                        timer = env.timeout(coming[0][0] - now)
+                        timer = _Wake(env)
                         timer.callbacks.append(ring)
+                        schedule(timer, NORMAL, coming[0][0] - now)
             if idle and len(completed) < total:
                 _refuse_wait(view)
 

@@ -50,7 +50,7 @@ class Placement(Spec):
 
     def processor(self, operator: str) -> str:
         """Return the processor that runs an operator."""
-        listed: dict[str, str] = {**self.operators}
+        listed = {str(site): name for site, name in self.operators.items()}
         return listed.get(operator) or (self.linears if operator in LINEARS else self.other)
 
 
