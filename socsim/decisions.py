@@ -28,8 +28,8 @@ def label(subgraph: Subgraph) -> str:
 def decision_log(scheduler: str | Prepare, path: str | Path) -> Iterator[Prepare]:
     """Wrap a policy so that each of its decisions becomes a line of a CSV file; the schedule stays the same.
 
-    A policy whose `choose` has a function ``score(index, view)`` gets the scores of all candidates written, in its own
-    unit; for out-of-order that is C in nanoseconds.
+    Where `choose`, or the object whose method it is, has a function ``score(index, view)``, the scores of all candidates are
+    written, in the policy's own unit; for out-of-order that is C in nanoseconds.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def _writing(path: str | Path) -> Iterator[None]:
 def _logged(choose: Choose, graph: TaskGraph, write: Callable[[Sequence[str]], None]) -> Choose:
     """Return a policy's `choose` that writes down what it is asked and what it answers."""
     names = [label(subgraph) for subgraph in graph.subgraphs]
-    score: Callable[[int, View], Any] | None = getattr(choose, "score", None)
+    score: Callable[[int, View], Any] | None = getattr(choose, "score", getattr(getattr(choose, "__self__", None), "score", None))
 
     def logged(ready: Sequence[int], view: View) -> int | None:
         # Scores come first, as choosing may change the policy's state.

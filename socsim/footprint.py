@@ -137,7 +137,7 @@ class Preparation:
 def graph_preparation(llm: LLM, engine: Engine, soc: SoC, chunks: Sequence[Chunk]) -> Preparation:
     """Return what static graphs cost before the prompt.
 
-    Shared graphs are built for each prebuilt chunk length, or for the one in use; graphs of each chunk once a chunk. An
+    Shared graphs are built for each prebuilt chunk length and the one in use; graphs of each chunk once a chunk. An
     engine that rebuilds pays for building and optimizing before every prompt; freeing comes after it.
     """
     cycle: GraphLifeCycle | None = soc.processors["npu"].graph_life_cycle if "npu" in soc.processors else None
@@ -147,5 +147,5 @@ def graph_preparation(llm: LLM, engine: Engine, soc: SoC, chunks: Sequence[Chunk
     once = cycle.build_s + cycle.optimize_s_per_weight_byte * weights
     if engine.graph == "rebuilt":
         return Preparation(cycle.setup_s + once + cycle.free_s, once)
-    sets = len(chunks) if engine.graph == "per-chunk" else max(1, len(engine.prebuilt_chunk_tokens))
+    sets = len(chunks) if engine.graph == "per-chunk" else len({*engine.prebuilt_chunk_tokens, *(chunk.rows for chunk in chunks)})
     return Preparation(cycle.setup_s + sets * once, 0.0)

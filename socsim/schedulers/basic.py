@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from socsim.graph import TaskGraph
@@ -42,7 +43,8 @@ def in_order(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:
     def choose(ready: Sequence[int], view: View) -> int | None:
         processor = view.processor
         following = order[processor][taken[processor]]
-        if view.missing[following] or following not in ready:
+        place = bisect_left(ready, following)
+        if place == len(ready) or ready[place] != following:
             return None
         taken[processor] += 1
         return following

@@ -1,0 +1,35 @@
+# Every target does its own set-up: a fresh machine needs Python 3.11+ and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test bench lint clean
+.DEFAULT_GOAL := setup
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "socsim needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+setup: $(READY)  ## create .venv with everything
+
+demo: $(READY)  ## simulate a prompt under all engines and schedulers; writes results/demo
+	$(BIN)/python experiments/demo.py --out results/demo
+
+test: $(READY)  ## run the tests, with branch coverage
+	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report term
+
+bench: $(READY)  ## print the speed ratios and fail if one does not hold
+	$(BIN)/python bench/speed.py
+
+lint: $(READY)  ## check style, types and the import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) results dist build
