@@ -41,7 +41,7 @@ class Spec(BaseModel):
         """
         if not values:
             return self
-        data = self.model_dump()
+        data = self.model_dump(mode="json")
         for path, value in values.items():
             _assign(data, path, value, where)
         return validate(type(self), data, where)
@@ -59,36 +59,39 @@ def validate(spec: type[SpecT], data: Mapping[str, Any], where: str) -> SpecT:
 
 
 def _assign(data: dict[str, Any], path: str, value: Any, where: str) -> None:
-    """Put a value at a dotted path of nested dicts and lists."""
-    *parents, last = path.split(".")
+    """Put a value at a dotted path of nested tables and lists; whether the last name is allowed is left to validation."""
     node: Any = data
-    seen: list[str] = []
-    for key in parents:
-        node = _child(node, key, seen, where)
-        seen.append(key)
-    _child(node, last, seen, where)
-    node[int(last) if isinstance(node, (list, tuple)) else last] = value
+    *parents, last = path.split(".")
+    for depth, key in enumerate(parents):
+        node = _child(node, key, parents[:depth], where)
+    if isinstance(node, dict):
+        node[last] = value
+    else:
+        _child(node, last, parents, where)
+        node[int(last)] = value
 
 
 def _child(node: Any, key: str, seen: list[str], where: str) -> Any:
-    """Step into one level of plain data, or say which names there are."""
+    """Step into one level of nested tables and lists, or say which names there are."""
     if isinstance(node, dict) and key in node:
         return node[key]
     if isinstance(node, list) and key.isdigit() and int(key) < len(node):
         return node[int(key)]
-    path = ".".join([*seen, key])
-    if not isinstance(node, dict):
-        raise SocsimError(f"{where}.{path}: '{'.'.join(seen)}' has no fields of its own")
-    raise SocsimError(f"{where}.{path}: no such field{did_you_mean(key, node)}; allowed: {', '.join(sorted(node))}")
+    path, parent = ".".join([where, *seen, key]), ".".join([where, *seen])
+    if isinstance(node, dict):
+        raise SocsimError(f"{path}: no such field{did_you_mean(key, node)}; allowed: {', '.join(sorted(node))}")
+    if isinstance(node, list):
+        raise SocsimError(f"{path}: {parent} is a list of {len(node)}; allowed: 0 to {len(node) - 1}")
+    raise SocsimError(f"{path}: {parent} has no fields of its own")
 
 
 def _one_line(spec: type[BaseModel], error: ValidationError) -> str:
-    """Describe the first problem of a validation error, and how many more there are."""
+    """Describe the first problem of a validation error, and how many more fields have one."""
     problems = error.errors(include_url=False)
     first = problems[0]
-    path = ".".join(str(part) for part in first["loc"])
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    value = first["input"]
+    path = _field_path(first["loc"])
+    others = {_field_path(problem["loc"]) for problem in problems} - {path}
+    more = f" (and {len(others)} more)" if others else ""
     if first["type"] == "extra_forbidden":
         names = _fields_at(spec, first["loc"][:-1])
         hint = did_you_mean(first["loc"][-1], names)
@@ -97,11 +100,19 @@ def _one_line(spec: type[BaseModel], error: ValidationError) -> str:
         return f"field '{path}' is missing{more}"
     if first["type"] == "value_error":
         return f"{path + ': ' if path else ''}{first['msg'].removeprefix('Value error, ')}{more}"
-    hint = ""
-    if first["type"] == "literal_error" and isinstance(value, str):
-        hint = did_you_mean(value, _quoted(str(first["ctx"]["expected"])))
+    # A field of several types has a problem for each of them.
+    alternatives = [problem for problem in problems if _field_path(problem["loc"]) == path]
+    messages = ", or ".join(_lower(problem["msg"]) for problem in alternatives)
+    value = first["input"]
+    literals = [name for problem in alternatives if problem["type"] == "literal_error" for name in _quoted(problem["ctx"]["expected"])]
+    hint = did_you_mean(value, literals) if isinstance(value, str) else ""
     shown = repr(value) if not isinstance(value, (dict, list)) else "a table or list"
-    return f"field '{path}': {_lower(first['msg'])}, not {shown}{hint}{more}"
+    return f"field '{path}': {messages}, not {shown}{hint}{more}"
+
+
+def _field_path(location: tuple[int | str, ...]) -> str:
+    """Return an error location as a dotted path, without the marks for dictionary keys and alternatives of a type."""
+    return ".".join(str(part) for part in location if not (isinstance(part, str) and ("[" in part or part.startswith("constrained-"))))
 
 
 def _lower(message: str) -> str:
