@@ -18,6 +18,7 @@ from typing import Any
 
 import simpy
 
+from socsim.graph import TaskGraph
 from socsim.metrics import summarize
 from socsim.runs import Case, make_case
 from socsim.simulator import simulate
@@ -25,18 +26,21 @@ from socsim.simulator import simulate
 PAIRS = 25
 
 
-def bare_program(case: Case) -> Callable[[], Any]:
+def plain_edges(graph: TaskGraph) -> tuple[list[list[int]], list[int]]:
+    """Return the successors of each subgraph with prefixes written out, and the number of predecessors."""
+    successors: list[list[int]] = [[] for _ in graph.subgraphs]
+    needed = [0] * len(graph)
+    for index in range(len(graph)):
+        for other in graph.all_predecessors(index):
+            successors[other].append(index)
+            needed[index] += 1
+    return successors, needed
+
+
+def bare_program(case: Case) -> Callable[[], Any]:  # noqa: C901 (flat, as a bare program would be written)
     """Return a bare SimPy program of long-lived processes that plays the same DAG with fixed durations from ready heaps."""
     graph, duration = case.costs.graph, case.costs.expected_ns
-    successors = [list(followers) for followers in graph.successors]
-    for prefix in graph.prefixes:
-        for rank, waiters in enumerate(prefix.waiters):
-            for member in prefix.members[: rank + 1]:
-                successors[member].extend(waiters)
-    needed = [0] * len(graph)
-    for followers in successors:
-        for follower in followers:
-            needed[follower] += 1
+    successors, needed = plain_edges(graph)
     processor_of = graph.processor_index
 
     def program() -> None:

@@ -15,13 +15,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from socsim.errors import SocsimError, unknown_name
-from socsim.graph import Operator, TaskGraph, Work
-from socsim.specs import DATA_TYPE_BYTES, Engine, Processor, Run, SoC
+from socsim.graph import DATA_TYPE_BYTES, Operator, TaskGraph, Work
+
+if TYPE_CHECKING:  # the simulator itself needs no descriptions, and starts faster without pydantic
+    from socsim.specs import Engine, Processor, Run, SoC
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

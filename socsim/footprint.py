@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from math import ceil
 
 from socsim.errors import SocsimError
-from socsim.graph import TaskGraph
+from socsim.graph import DATA_TYPE_BYTES, TaskGraph
 from socsim.operators import NORM_BYTES, SHADOW_WEIGHT_BYTES, OperatorModel
 from socsim.outliers import kept_linears
-from socsim.specs import DATA_TYPE_BYTES, LLM, Engine, GraphLifeCycle, Run, SoC
+from socsim.specs import LLM, Engine, GraphLifeCycle, Run, SoC
 from socsim.workload import Chunk
 
 

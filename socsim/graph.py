@@ -9,6 +9,9 @@ from typing import Literal, NamedTuple
 
 from socsim.errors import SocsimError
 
+DATA_TYPE_BYTES = {"int8": 1, "fp16": 2, "fp32": 4}
+"""Bytes of one element of each data type."""
+
 OperatorKind = Literal["product", "attention", "vector", "fetch"]
 """product: a linear; attention: scores, softmax and weighted sum; vector: element-wise; fetch: a read from flash."""
 

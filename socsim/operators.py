@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from socsim.graph import Operator
-from socsim.specs import DATA_TYPE_BYTES, LINEARS, LLM, Engine
+from socsim.graph import DATA_TYPE_BYTES, Operator
+from socsim.specs import LINEARS, LLM, Engine
 
 NORM_OPS = {"rmsnorm": 4, "layernorm": 6}
 SOFTMAX_OPS = 5

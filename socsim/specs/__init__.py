@@ -1,6 +1,6 @@
 """Frozen descriptions of what is simulated: SoC, LLM, engine and run."""
 
-from socsim.specs.base import DATA_TYPE_BYTES, Spec, validate
+from socsim.specs.base import Spec, validate
 from socsim.specs.engine import LINEARS, Engine, Placement, Precision
 from socsim.specs.llm import LLM, llm_from_config
 from socsim.specs.run import Run
@@ -18,7 +18,6 @@ from socsim.specs.soc import (
 )
 
 __all__ = [
-    "DATA_TYPE_BYTES",
     "LINEARS",
     "LLM",
     "Dram",

@@ -16,13 +16,12 @@ Count = Annotated[int, Field(gt=0)]
 
 ProcessorName = Literal["cpu", "gpu", "npu"]
 DataType = Literal["int8", "fp16", "fp32"]
-DATA_TYPE_BYTES: dict[str, int] = {"int8": 1, "fp16": 2, "fp32": 4}
 
 
 class Spec(BaseModel):
     """Base of every description: immutable, unknown fields refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
     def override(self, values: Mapping[str, Any], where: str) -> Self:
         """Return a copy with fields replaced by dotted path, validated again.
@@ -101,7 +100,8 @@ def _one_line(spec: type[BaseModel], error: ValidationError) -> str:
     if first["type"] == "value_error":
         return f"{path + ': ' if path else ''}{first['msg'].removeprefix('Value error, ')}{more}"
     # A field of several types has a problem for each of them.
-    alternatives = [problem for problem in problems if _field_path(problem["loc"]) == path]
+    alternatives = [problem for problem in problems if _field_path(problem["loc"]) == path and problem["loc"][-1:] != ("[key]",)]
+    alternatives = alternatives if first["loc"][-1:] != ("[key]",) else [first]
     messages = ", or ".join(_lower(problem["msg"]) for problem in alternatives)
     value = first["input"]
     literals = [name for problem in alternatives if problem["type"] == "literal_error" for name in _quoted(problem["ctx"]["expected"])]
