@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from socsim.cost import NANOSECONDS
@@ -21,53 +21,57 @@ from socsim.errors import SocsimError, unknown_name
 from socsim.timeline import Timeline
 
 STYLE = ["default", str(Path(__file__).with_name("paper.mplstyle"))]
-WIDTH_IN = {1: 3.35, 2: 7.0}
-"""Width of a figure by columns of a paper."""
+WIDTH_IN = {1: 3.35, 2: 7.0}  # by columns of a paper
 
-Steps = tuple[NDArray[np.int64], NDArray[np.float64]]
-"""Instants (ns), and the value from each on."""
+Window = tuple[float, float]
+Steps = tuple[NDArray[np.int64], NDArray[np.float64]]  # instants (ns), and the value from each on
 
 
 class Family(NamedTuple):
-    """Stages that share a color; colors of one processor's families differ in grey too."""
+    """Stages that share a color; `text` is the color of chunk numbers on it."""
 
-    name: str
+    label: str
     color: str
-    hatch: str
     text: str
+    hatch: str = ""
 
 
 FAMILIES = {
-    "norm": Family("norm", "#E69F00", "", "black"),
-    "qkv": Family("QKV", "#0072B2", "", "white"),
-    "attention": Family("attention", "#D55E00", "", "white"),
-    "o_proj": Family("output proj.", "#56B4E9", "", "black"),
-    "ffn": Family("FFN", "#F0E442", "", "black"),
-    "shadow": Family("shadow", "#CC79A7", "//////", "black"),
-    "merge": Family("merge", "#009E73", "", "white"),
-    "head": Family("LM head", "#000000", "", "white"),
-    "decode": Family("decode", "#999999", "", "black"),
+    "norm": Family("norm", "#E69F00", "black"),
+    "qkv": Family("QKV", "#0072B2", "white"),
+    "attention": Family("attention", "#D55E00", "black"),
+    "o_proj": Family("output proj.", "#56B4E9", "black"),
+    "ffn": Family("FFN", "#F0E442", "black"),
+    "shadow": Family("shadow", "#CC79A7", "black", "//////"),
+    "merge": Family("merge", "#009E73", "black"),
+    "head": Family("LM head", "#000000", "white"),
+    "decode": Family("decode", "#999999", "black"),
+    "other": Family("other", "#666666", "white"),
+    "idle": Family("idle", "#E4E4E4", "black"),
 }
-"""Families in the order of the legend. Colors: Okabe and Ito, and grey."""
+"""Stages in the colors of Okabe and Ito; those that one processor usually runs differ in grey, too."""
 
-IDLE_COLOR = "#E8E8E8"
-SUFFIXES: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}
-"""Formats that `save` writes, with the metadata that keeps the date out of them."""
+NUMBER_PT = 6.0  # chunk numbers; a digit takes 0.64 of it
+OUTLINED_PT = 1.8  # bars from this width on are outlined and hatched; of narrower ones that would be all that one sees
+CHARACTER_IN = 0.055  # mean width of a character of a title
+SECONDS_FROM = 2.0  # time axes from this length on are in seconds
+LEFT_IN, RIGHT_IN, BOTTOM_IN, ROW_IN, LINE_IN, PANEL_IN, GAP_IN = 0.62, 0.12, 0.38, 0.22, 0.15, 0.45, 0.1
 
-# Inches.
-LEFT, RIGHT, BOTTOM, ROW, LINE, PANEL, GAP = 0.55, 0.15, 0.38, 0.22, 0.15, 0.45, 0.1
-NUMBER_PT = 6.0
+METADATA: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}  # no dates
 
 
 def stage_family(stage: str) -> str:
-    """Return the family of a stage; stages that were merged into one subgraph belong to that of the heaviest."""
-    if stage.startswith(("shadow_", "merge_")):
-        return stage.partition("_")[0]
-    parts = stage.split("+")
-    for family in ("decode", "ffn", "qkv", "attention", "o_proj"):
-        if any(part == family or part.startswith(f"{family}_") and not part.endswith("_norm") for part in parts):
+    """Return the family of a stage; of stages that were merged into one subgraph, that of the heaviest."""
+    parts, lead = stage.split("+"), stage.partition("_")[0]
+    if lead in ("shadow", "merge", "decode"):
+        return lead
+    heavy = [part for part in parts if not part.startswith(("attn_norm", "ffn_norm"))]
+    for family in ("ffn", "qkv", "attention", "o_proj"):
+        if any(part.startswith(family) for part in heavy):
             return family
-    return "norm" if stage.endswith(("attn_norm", "ffn_norm")) else "head"
+    if len(heavy) < len(parts):
+        return "norm"
+    return "head" if stage.startswith(("final_norm", "lm_head")) else "other"
 
 
 def gantt(
@@ -76,12 +80,13 @@ def gantt(
     titles: Sequence[str] | None = None,
     ttft_s: Sequence[float] | None = None,
     power: Steps | None = None,
-    window_s: tuple[float, float] | None = None,
+    window_s: Window | None = None,
     columns: int = 2,
 ) -> Figure:
     """Draw what each processor does when, one run above the other on one time axis.
 
-    Numbers in bars are chunks; a grey row is idle between the first and the last subgraph of its prefill.
+    Numbers in bars are chunks; a row is grey where its processor idles between its first and last subgraph of the prefill,
+    and a dashed line marks the end of the prefill.
 
     Parameters
     ----------
@@ -90,7 +95,7 @@ def gantt(
     titles
         Title of each run; default: its scheduler.
     ttft_s
-        TTFT of each run, for the titles; default: the end of its prefill, without preparation.
+        TTFT of each run, for its title; default: the end of its prefill, without preparation.
     power
         Power of a single run from each instant on (ns, watts), as from `socsim.metrics.power_steps`.
     window_s
@@ -105,24 +110,178 @@ def gantt(
     """
     runs = [timelines] if isinstance(timelines, Timeline) else list(timelines)
     titles = [run.scheduler for run in runs] if titles is None else titles
-    ttft_s = [prefill_end_s(run) for run in runs] if ttft_s is None else ttft_s
+    ttft_s = [_prefill_end_s(run) for run in runs] if ttft_s is None else ttft_s
     _check(runs, titles, ttft_s, power, window_s, columns)
-    start, end = window_s or (0.0, max(int(run.end_ns.max()) for run in runs) / NANOSECONDS)
+    # A little space on the right keeps the line at the end of the prefill visible.
+    window = window_s or (0.0, 1.01 * max(int(run.end_ns.max()) for run in runs) / NANOSECONDS)
+    axis_in = WIDTH_IN[columns] - LEFT_IN - RIGHT_IN
+    heads = [_head(title, run, ttft, columns, axis_in) for title, run, ttft in zip(titles, runs, ttft_s, strict=True)]
+    panels = _panels(runs[0], power) if len(runs) == 1 else []
+    legend, entries = _legend(runs, window), 4 if columns == 1 else 10
+    sizes = [((head.count("\n") + 1) * LINE_IN + GAP_IN, len(run.graph.processors) * ROW_IN) for run, head in zip(runs, heads, strict=True)]
+    sizes += [(GAP_IN, PANEL_IN)] * len(panels)
     with matplotlib.style.context(STYLE):
-        panels = _panels(runs[0], power) if len(runs) == 1 else []
-        width = WIDTH_IN[columns] - LEFT - RIGHT
-        heads = [
-            textwrap.fill(f"{title}: {_facts(run, ttft)}", int(width / 0.062)) for run, title, ttft in zip(runs, titles, ttft_s, strict=True)
-        ]
-        legend = _legend(runs)
-        entries = 4 if columns == 1 else 10
-        sheet = _Sheet(columns, start, end, -(-len(legend) // entries) * LINE + GAP / 2)
-        ...
+        figure, axes = _sheet(WIDTH_IN[columns], -(-len(legend) // entries) * LINE_IN, sizes)
+        figure.legend(handles=legend, loc="upper center", ncols=entries)
+        for ax, run, head in zip(axes, runs, heads, strict=False):
+            ax.set_title(head)
+            _draw_run(ax, run, window, axis_in * 72)
+        for ax, panel in zip(axes[len(runs) :], panels, strict=True):
+            _draw_steps(ax, *panel, window, bins=int(axis_in * 72))
+        _label_time(axes, window, columns)
+    return figure
 
 
-@dataclass(frozen=True)
-class _Panel:
-    pass
+def _check(runs: Sequence[Timeline], titles: Sequence[str], ttft_s: Sequence[float], power: Steps | None, window_s: Window | None,
+           columns: int) -> None:  # fmt: skip
+    """Check the arguments of `gantt`."""
+    if not runs:
+        raise SocsimError("gantt: timelines is empty; at least one run is needed")
+    for name, values in (("titles", titles), ("ttft_s", ttft_s)):
+        if len(values) != len(runs):
+            raise SocsimError(f"gantt: {name} has length {len(values)}, should have that of timelines, {len(runs)}")
+    if power is not None and len(runs) > 1:
+        raise SocsimError(f"gantt: power goes with one run, not with {len(runs)}")
+    if window_s is not None and not 0 <= window_s[0] < window_s[1] < float("inf"):
+        raise SocsimError(f"gantt: window_s {window_s} should be a start of at least 0 and a later end")
+    if columns not in WIDTH_IN:
+        raise SocsimError(f"gantt: columns is {columns!r}; allowed: {', '.join(map(str, WIDTH_IN))}")
+
+
+def _sheet(width_in: float, top_in: float, sizes: Sequence[tuple[float, float]]) -> tuple[Figure, list[Axes]]:
+    """Return a figure of axes one below the other, each given by the space above it and its height."""
+    height_in = top_in + sum(map(sum, sizes)) + BOTTOM_IN
+    figure = Figure(figsize=(width_in, height_in))
+    axes: list[Axes] = []
+    y_in = height_in - top_in
+    for above, height in sizes:
+        y_in -= above + height
+        box = (LEFT_IN / width_in, y_in / height_in, 1 - (LEFT_IN + RIGHT_IN) / width_in, height / height_in)
+        axes.append(figure.add_axes(box, sharex=axes[0] if axes else None))
+    return figure, axes
+
+
+def _label_time(axes: Sequence[Axes], window: Window, columns: int) -> None:
+    """Put one time axis below all."""
+    unit, per_s = ("ms", 1e3) if window[1] - window[0] < SECONDS_FROM else ("s", 1.0)
+    axes[0].set_xlim(*window)
+    axes[0].xaxis.set_major_locator(MaxNLocator(5 * columns, steps=[1, 2, 5, 10]))
+    axes[0].xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{seconds * per_s:g}"))
+    for ax in axes:
+        ax.tick_params(axis="x", labelbottom=ax is axes[-1])
+    axes[-1].set_xlabel(f"time ({unit})")
+
+
+def _legend(runs: Sequence[Timeline], window: Window) -> list[Patch]:
+    """Return a legend of the families that are seen, in fixed order."""
+    used = {"idle"} | {stage_family(run.graph.subgraphs[index].stage) for run in runs for index in _seen(run, window).tolist()}
+    families = [family for name, family in FAMILIES.items() if name in used]
+    return [Patch(facecolor=f.color, edgecolor="white", hatch=f.hatch, linewidth=0, label=f.label) for f in families]
+
+
+def _seen(run: Timeline, window: Window) -> NDArray[np.int64]:
+    """Return the subgraphs that reach into a window."""
+    return np.flatnonzero((run.end_ns > window[0] * NANOSECONDS) & (run.start_ns < window[1] * NANOSECONDS))
+
+
+def _prefill_end_s(run: Timeline) -> float:
+    return int(run.end_ns[: run.graph.prefill_count].max()) / NANOSECONDS
+
+
+def _prefill_span_ns(run: Timeline, processor: int) -> tuple[int, int, int]:
+    """Return first start, last end and busy time of a processor in the prefill; zeros if it has no part in it."""
+    chosen = np.flatnonzero(run.processor[: run.graph.prefill_count] == processor)
+    if not len(chosen):
+        return 0, 0, 0
+    start, end = run.start_ns[chosen], run.end_ns[chosen]
+    return int(start.min()), int(end.max()), int((end - start).sum())
+
+
+def _head(title: str, run: Timeline, ttft_s: float, columns: int, axis_in: float) -> str:
+    """Return the title of a run with its TTFT and bubble rate, in lines that fit."""
+    facts = f"TTFT {ttft_s:.2f} s" if ttft_s >= 1 else f"TTFT {ttft_s * 1e3:.3g} ms"
+    if "npu" in run.graph.processors:
+        first, last, busy = _prefill_span_ns(run, run.graph.processors.index("npu"))
+        facts += f", NPU bubble rate {100 * (1 - busy / (last - first)) if last else 0:.1f} %"
+    facts = facts.replace(" ", "\xa0")  # no line break inside
+    lines = [f"{title}: {facts}"] if columns == 2 else [f"{title}:", facts]
+    return "\n".join(textwrap.fill(line, int(axis_in / CHARACTER_IN)) for line in lines)
+
+
+def _draw_run(ax: Axes, run: Timeline, window: Window, axis_pt: float) -> None:
+    """Draw one row a processor, the first on top."""
+    names, seen = run.graph.processors, _seen(run, window)
+    families = np.array([stage_family(run.graph.subgraphs[index].stage) for index in seen.tolist()])
+    per_s = axis_pt / (window[1] - window[0])
+    for row in range(len(names)):
+        first, last, _ = _prefill_span_ns(run, row)
+        ax.broken_barh(
+            [(first / NANOSECONDS, (last - first) / NANOSECONDS)], (row - 0.4, 0.8), facecolor=FAMILIES["idle"].color, linewidth=0
+        )
+        for name, family in FAMILIES.items():
+            chosen = seen[(run.processor[seen] == row) & (families == name)]
+            if len(chosen):
+                _draw_bars(ax, run, chosen, row, family, per_s)
+                if name != "decode":
+                    _draw_numbers(ax, run, chosen, row, family.text, window, per_s)
+    ax.axvline(_prefill_end_s(run), color="black", linestyle="--", linewidth=0.6)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_yticks(range(len(names)), [name.upper() for name in names])
+    ax.tick_params(axis="y", length=0)
+
+
+def _draw_bars(ax: Axes, run: Timeline, chosen: NDArray[np.int64], row: int, family: Family, per_s: float) -> None:
+    """Draw the subgraphs of one family on one processor."""
+    start, duration = run.start_ns[chosen] / NANOSECONDS, (run.end_ns - run.start_ns)[chosen] / NANOSECONDS
+    wide = duration * per_s > OUTLINED_PT
+    for some, outline, hatch in ((wide, 0.3, family.hatch), (~wide, 0.0, "")):
+        bars = list(zip(start[some].tolist(), duration[some].tolist(), strict=True))
+        ax.broken_barh(bars, (row - 0.4, 0.8), facecolor=family.color, edgecolor="white", linewidth=outline, hatch=hatch)
+
+
+def _draw_numbers(ax: Axes, run: Timeline, chosen: NDArray[np.int64], row: int, color: str, window: Window, per_s: float) -> None:
+    """Write the chunk into each bar whose visible part is wide enough."""
+    seen = np.clip((run.start_ns[chosen] / NANOSECONDS, run.end_ns[chosen] / NANOSECONDS), *window)
+    for index, left, right in zip(chosen.tolist(), *seen.tolist(), strict=True):
+        text = str(run.graph.subgraphs[index].chunk)
+        if (right - left) * per_s > NUMBER_PT * (0.64 * len(text) + 0.1):
+            ax.text((left + right) / 2, row, text, size=NUMBER_PT, color=color, ha="center", va="center_baseline")
+
+
+def _panels(run: Timeline, power: Steps | None) -> list[tuple[str, Steps, float | None]]:
+    """Return what to draw below a single run: label, steps, and the upper bound if there is one."""
+    when, rate = run.dram_rate
+    dram = [("DRAM\n(GB/s)", (when, rate / 1e9), run.costs.achievable_bytes_per_s / 1e9)] if len(when) else []
+    return [*dram, *([] if power is None else [("power\n(W)", power, None)])]
+
+
+def _draw_steps(ax: Axes, label: str, steps: Steps, limit: float | None, window: Window, bins: int) -> None:
+    """Draw a quantity over time."""
+    edges, values = mean_steps(steps, window, bins)
+    ax.stairs(values, edges, fill=True, color=FAMILIES["qkv"].color, linewidth=0)
+    if limit is not None:
+        ax.axhline(limit, color="black", linestyle="--", linewidth=0.6)
+        ax.text(window[1], limit * 1.03, "achievable", size=NUMBER_PT, ha="right", va="bottom")
+    # 1.4: room for the label of the limit.
+    ax.set_ylim(0, max(1.1 * float(values.max()), 1.4 * (limit or 0.0)) or 1.0)
+    ax.yaxis.set_major_locator(MaxNLocator(3))
+    ax.set_ylabel(label)
+
+
+def mean_steps(steps: Steps, window: Window, bins: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return steps inside a window as edges (s) and values; more than `bins` of them are averaged over that many equal spans.
+
+    The integral stays the same, where lines drawn closer than their width would show nothing but their peaks.
+    """
+    when, value = steps[0] / NANOSECONDS, steps[1]
+    left, right = max(window[0], float(when[0])), min(window[1], float(when[-1]))
+    if left >= right:
+        return np.array(window), np.zeros(1)
+    edges = np.concatenate(([left], when[(when > left) & (when < right)], [right]))
+    if len(edges) > bins:
+        edges = np.linspace(left, right, bins + 1)
+    total = np.concatenate(([0.0], np.cumsum(value[:-1] * np.diff(when))))
+    return edges, np.diff(np.interp(edges, when, total)) / np.diff(edges)
 
 
 def save(figure: Figure, path: str | Path) -> None:
@@ -134,11 +293,11 @@ def save(figure: Figure, path: str | Path) -> None:
         The suffix is none of these, or the file cannot be written.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise unknown_name(f"suffix of figure '{path}'", suffix, SUFFIXES)
+    if suffix not in METADATA:
+        raise unknown_name(f"suffix of figure '{path}':", suffix, METADATA)
     data = io.BytesIO()
     with matplotlib.style.context(STYLE):
-        figure.savefig(data, format=suffix[1:], metadata=SUFFIXES[suffix])
+        figure.savefig(data, format=suffix[1:], metadata=METADATA[suffix])
     try:
         Path(path).write_bytes(data.getvalue())
     except OSError as error:
