@@ -1,0 +1,136 @@
+"""``socsim run``: one prompt under one engine and scheduler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from socsim.cli.console import keep_stdout_for, make_console, one_line, print_json
+from socsim.cli.files import check_outputs, write_outputs
+from socsim.cli.options import (
+    DEFAULT_ENGINE,
+    DEFAULT_MODEL,
+    DEFAULT_PROMPT_TOKENS,
+    DEFAULT_SOC,
+    CachedOption,
+    ChunkOption,
+    ExplainOption,
+    JsonOption,
+    LogOption,
+    ModelOption,
+    OutputOption,
+    PlotOption,
+    PromptOption,
+    SetOption,
+    SocOption,
+    TraceOption,
+    Workload,
+    parse_chunk_tokens,
+    parse_overrides,
+)
+from socsim.errors import SocsimError
+
+if TYPE_CHECKING:
+    from socsim.runs import Case, Result
+
+EXAMPLES = """\b
+Examples:
+  socsim run --model gemma-2b --prompt-tokens 512 --output-tokens 32
+  socsim run --engine npu-chunk --explain --plot gantt.png
+  socsim run --set soc.processors.npu.launch_overhead_s=20e-6 --json
+  socsim run --scheduler my_policies:shortest_first --log decisions.csv
+"""
+
+
+def run_command(
+    soc: SocOption = DEFAULT_SOC,
+    model: ModelOption = DEFAULT_MODEL,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAME|FILE", help="Runtime engine: a name from 'socsim list engines', or a TOML file.")
+    ] = DEFAULT_ENGINE,
+    prompt_tokens: PromptOption = DEFAULT_PROMPT_TOKENS,
+    output_tokens: OutputOption = 1,
+    cached_tokens: CachedOption = 0,
+    chunk_tokens: ChunkOption = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="NAME|MODULE:FUNCTION",
+            help="Policy: a name from 'socsim list schedulers', or your own function.  [default: the engine's]",
+        ),
+    ] = None,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+    explain: ExplainOption = False,
+    trace: TraceOption = None,
+    plot: PlotOption = None,
+    log: LogOption = None,
+) -> None:
+    """Simulate one prompt and print time, throughput, utilization, energy and memory."""
+    overrides, chunk = parse_overrides(settings), parse_chunk_tokens(chunk_tokens)
+    check_outputs(trace=trace, plot=plot, log=log)
+    workload = Workload(soc, model, prompt_tokens, output_tokens, cached_tokens, chunk, overrides)
+    from socsim.bottlenecks import explain as explain_result
+    from socsim.runs import make_case
+
+    with keep_stdout_for(as_json):
+        if scheduler is not None:
+            check_policy(scheduler)
+        case = make_case(soc, model, engine, scheduler=scheduler, **workload.options())
+        result, failure = simulate_case(case, log)
+        explanation = explain_result(result, case.engine.scheduler) if explain else None
+    if as_json:
+        print_json(result.record | ({"explain": explanation.to_dict()} if explanation else {}))
+    else:
+        from socsim.cli.explanation import print_explanation
+        from socsim.cli.report import print_result
+
+        console = make_console()
+        print_result(console, result)
+        if explanation:
+            print_explanation(console, explanation)
+    write_outputs([result], trace, plot, failure)
+
+
+def check_policy(name: str) -> None:
+    """Check that a scheduler can be loaded.
+
+    Raises
+    ------
+    SocsimError
+        It is unknown, or its module fails when it is imported.
+    """
+    from socsim.schedulers import load_scheduler
+
+    try:
+        load_scheduler(name)
+    except SocsimError:
+        raise
+    except Exception as error:
+        raise SocsimError(f"scheduler '{name}': its module fails when imported: {type(error).__name__}: {error}") from None
+
+
+def simulate_case(case: Case, log: Path | None = None) -> tuple[Result, SocsimError | None]:
+    """Simulate a case under its engine's scheduler, with every decision written to a file if one is given.
+
+    A file that cannot be completed when the run is over is returned as a failure, so that the result is not lost.
+    """
+    from socsim.runs import run_case
+
+    if log is None:
+        return run_case(case), None
+    from socsim.decisions import decision_log
+
+    result = None
+    try:
+        with decision_log(case.engine.scheduler, log) as policy:
+            result = run_case(case, policy)
+    except SocsimError as error:
+        if result is None:
+            raise
+        return result, error
+    one_line("wrote", log)
+    return result, None
