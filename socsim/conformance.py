@@ -155,25 +155,28 @@ def _random_graph(rng: random.Random, names: Sequence[str]) -> TaskGraph:
     """Return chunks of one random layout, with prefixes between them, a tail behind the last and decode steps."""
     length, chunks, tail = rng.randint(1, 9), rng.randint(1, 5), rng.randint(0, 3)
     processors = [rng.choice(names) for _ in range(length)]
-    needs = [sorted(rng.sample(range(place), rng.randint(0, min(2, place)))) for place in range(length)]
+    needs = [rng.sample(range(place), rng.randint(0, min(2, place))) for place in range(length)]
+    prefixes = [_random_prefix(rng, place, needs, chunks) for place in range(length) if rng.random() < 0.4]
     works = [Work((Operator(f"work_{place}", "vector", "fp16", ops=1),)) for place in range(length + 1)]
     subgraphs = [Subgraph(f"stage_{p}", c, p, p, processors[p], works[p]) for c in range(chunks) for p in range(length)]
-    predecessors = [tuple(chunk * length + other for other in needs[place]) for chunk in range(chunks) for place in range(length)]
+    predecessors = [tuple(chunk * length + other for other in sorted(needs[place])) for chunk in range(chunks) for place in range(length)]
     last = tuple(range((chunks - 1) * length, chunks * length))
     for step in range(tail):
         subgraphs.append(Subgraph("tail" if step == 0 else "decode", chunks - 1 + step, length, length + step, rng.choice(names), works[length]))
         predecessors.append(last)
         last = (len(subgraphs) - 1,)
-    prefixes = [_random_prefix(rng, producer, length, chunks) for producer in range(length) if rng.random() < 0.4]
     return TaskGraph(tuple(subgraphs), tuple(predecessors), tuple(prefixes), chunks * length + min(tail, 1))
 
 
-def _random_prefix(rng: random.Random, producer: int, length: int, chunks: int) -> Prefix:
-    """Let some later stages wait for a stage of their own and all earlier chunks, and perhaps that stage for earlier ones."""
+def _random_prefix(rng: random.Random, producer: int, needs: Sequence[list[int]], chunks: int) -> Prefix:
+    """Let some later stages wait for a stage of all chunks up to their own, and perhaps that stage for earlier chunks."""
+    length = len(needs)
     places = [place for place in range(producer + 1, length) if rng.random() < 0.5]
+    for place in places:  # what the prefix says is not said again
+        needs[place][:] = [other for other in needs[place] if other != producer]
     own = rng.random() < 0.3
     waiters = [
-        tuple(chunk * length + place for place in places) + ((((chunk + 1) * length + producer),) if own and chunk + 1 < chunks else ())
+        tuple(chunk * length + place for place in places) + (((chunk + 1) * length + producer,) if own and chunk + 1 < chunks else ())
         for chunk in range(chunks)
     ]
     return Prefix(tuple(chunk * length + producer for chunk in range(chunks)), tuple(waiters))

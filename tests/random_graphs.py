@@ -51,6 +51,11 @@ def random_dag(seed: int, *, latency: bool = True, size: int = 40) -> Costs:
         needs = sorted(rng.sample(range(index), min(index, rng.randint(0, 3))))
         rows.append((rng.choice(names), rng.choice((0, 1, 5, 5, 10, rng.randint(1, 100))), 0, needs))
     prefixes = [_random_prefix(rng, rows, name) for name in names]
+    for prefix in prefixes:
+        for rank, waiters in enumerate(prefix.waiters):
+            for waiter in waiters:  # what a prefix says is not said again
+                processor, time_ns, dram_bytes, needs = rows[waiter]
+                rows[waiter] = (processor, time_ns, dram_bytes, [other for other in needs if other not in prefix.members[: rank + 1]])
     return hand_costs(rows, latency_ns=rng.choice((0, 1, 7)) if latency else 0, prefixes=prefixes)
 
 
