@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 
 from socsim.cost import NANOSECONDS
 from socsim.errors import SocsimError, unknown_name
-from socsim.timeline import Timeline
+from socsim.timeline import Steps, Timeline
 
 STYLE = ["default", str(Path(__file__).with_name("paper.mplstyle"))]
 WIDTH_IN = {1: 3.35, 2: 7.0}  # by columns of a paper
 
 Window = tuple[float, float]
-Steps = tuple[NDArray[np.int64], NDArray[np.float64]]  # instants (ns), and the value from each on
 
 
 class Family(NamedTuple):
@@ -47,7 +46,7 @@ FAMILIES = {
     "head": Family("LM head", "#000000", "white"),
     "decode": Family("decode", "#999999", "black"),
     "other": Family("other", "#666666", "white"),
-    "idle": Family("idle", "#E4E4E4", "black"),
+    "idle": Family("idle", "#EBEBEB", "black"),
 }
 """Stages in the colors of Okabe and Ito; those that one processor usually runs differ in grey, too."""
 
@@ -110,7 +109,8 @@ def gantt(
     """
     runs = [timelines] if isinstance(timelines, Timeline) else list(timelines)
     titles = [run.scheduler for run in runs] if titles is None else titles
-    ttft_s = [_prefill_end_s(run) for run in runs] if ttft_s is None else ttft_s
+    ends = [int(run.end_ns[: run.graph.prefill_count].max()) / NANOSECONDS for run in runs]
+    ttft_s = ends if ttft_s is None else ttft_s
     _check(runs, titles, ttft_s, power, window_s, columns)
     # A little space on the right keeps the line at the end of the prefill visible.
     window = window_s or (0.0, 1.01 * max(int(run.end_ns.max()) for run in runs) / NANOSECONDS)
@@ -123,8 +123,9 @@ def gantt(
     with matplotlib.style.context(STYLE):
         figure, axes = _sheet(WIDTH_IN[columns], -(-len(legend) // entries) * LINE_IN, sizes)
         figure.legend(handles=legend, loc="upper center", ncols=entries)
-        for ax, run, head in zip(axes, runs, heads, strict=False):
+        for ax, run, head, end in zip(axes, runs, heads, ends, strict=False):
             ax.set_title(head)
+            ax.axvline(end, color="black", linestyle="--", linewidth=0.6)
             _draw_run(ax, run, window, axis_in * 72)
         for ax, panel in zip(axes[len(runs) :], panels, strict=True):
             _draw_steps(ax, *panel, window, bins=int(axis_in * 72))
@@ -184,10 +185,6 @@ def _seen(run: Timeline, window: Window) -> NDArray[np.int64]:
     return np.flatnonzero((run.end_ns > window[0] * NANOSECONDS) & (run.start_ns < window[1] * NANOSECONDS))
 
 
-def _prefill_end_s(run: Timeline) -> float:
-    return int(run.end_ns[: run.graph.prefill_count].max()) / NANOSECONDS
-
-
 def _prefill_span_ns(run: Timeline, processor: int) -> tuple[int, int, int]:
     """Return first start, last end and busy time of a processor in the prefill; zeros if it has no part in it."""
     chosen = np.flatnonzero(run.processor[: run.graph.prefill_count] == processor)
@@ -224,7 +221,6 @@ def _draw_run(ax: Axes, run: Timeline, window: Window, axis_pt: float) -> None:
                 _draw_bars(ax, run, chosen, row, family, per_s)
                 if name != "decode":
                     _draw_numbers(ax, run, chosen, row, family.text, window, per_s)
-    ax.axvline(_prefill_end_s(run), color="black", linestyle="--", linewidth=0.6)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_yticks(range(len(names)), [name.upper() for name in names])
     ax.tick_params(axis="y", length=0)
@@ -262,8 +258,7 @@ def _draw_steps(ax: Axes, label: str, steps: Steps, limit: float | None, window:
     if limit is not None:
         ax.axhline(limit, color="black", linestyle="--", linewidth=0.6)
         ax.text(window[1], limit * 1.03, "achievable", size=NUMBER_PT, ha="right", va="bottom")
-    # 1.4: room for the label of the limit.
-    ax.set_ylim(0, max(1.1 * float(values.max()), 1.4 * (limit or 0.0)) or 1.0)
+    ax.set_ylim(0, max(1.1 * float(values.max()), 1.4 * (limit or 0.0)) or 1.0)  # 1.4: room for the label
     ax.yaxis.set_major_locator(MaxNLocator(3))
     ax.set_ylabel(label)
 
