@@ -162,7 +162,9 @@ def _random_graph(rng: random.Random, names: Sequence[str]) -> TaskGraph:
     predecessors = [tuple(chunk * length + other for other in sorted(needs[place])) for chunk in range(chunks) for place in range(length)]
     last = tuple(range((chunks - 1) * length, chunks * length))
     for step in range(tail):
-        subgraphs.append(Subgraph("tail" if step == 0 else "decode", chunks - 1 + step, length, length + step, rng.choice(names), works[length]))
+        subgraphs.append(
+            Subgraph("tail" if step == 0 else "decode", chunks - 1 + step, length, length + step, rng.choice(names), works[length])
+        )
         predecessors.append(last)
         last = (len(subgraphs) - 1,)
     return TaskGraph(tuple(subgraphs), tuple(predecessors), tuple(prefixes), chunks * length + min(tail, 1))

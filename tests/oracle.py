@@ -22,7 +22,9 @@ def play(costs: Costs, prepare: Prepare, seed: int = 0) -> tuple[list[int], list
         done = [start[index] >= 0 and end[index] <= now for index in everything]
         view.done = bytearray(done)
         view.completed += [index for index in everything if done[index] and index not in view.completed]
-        view.running = [next((i for i in everything if place[i] == p and start[i] >= 0 and not done[i]), -1) for p in range(len(view.ready))]
+        view.running = [
+            next((i for i in everything if place[i] == p and start[i] >= 0 and not done[i]), -1) for p in range(len(view.ready))
+        ]
         view.frontier = [next((r for r, m in enumerate(x.members) if not done[m]), len(x.members)) for x in graph.prefixes]
         for i in everything:
             passed = [view.frontier[p] > rank for p, rank in graph.prefixes_needed.get(i, ())]

@@ -54,8 +54,8 @@ def random_dag(seed: int, *, latency: bool = True, size: int = 40) -> Costs:
     for prefix in prefixes:
         for rank, waiters in enumerate(prefix.waiters):
             for waiter in waiters:  # what a prefix says is not said again
-                processor, time_ns, dram_bytes, needs = rows[waiter]
-                rows[waiter] = (processor, time_ns, dram_bytes, [other for other in needs if other not in prefix.members[: rank + 1]])
+                processor, time_ns, dram_bytes, named = rows[waiter]
+                rows[waiter] = (processor, time_ns, dram_bytes, [other for other in named if other not in prefix.members[: rank + 1]])
     return hand_costs(rows, latency_ns=rng.choice((0, 1, 7)) if latency else 0, prefixes=prefixes)
 
 

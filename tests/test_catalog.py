@@ -26,7 +26,7 @@ from socsim.errors import SocsimError
 from socsim.specs import LLM, Engine, SoC
 
 DATA = Path(__file__).parent / "data"
-LOADERS = {"soc": load_soc, "engine": load_engine, "llm": load_model}
+LOADERS: dict[str, Any] = {"soc": load_soc, "engine": load_engine, "llm": load_model}
 
 PUBLISHED_PARAMETERS = {  # model cards and safetensors indices on Hugging Face
     "qwen1.5-1.8b": 1_836_828_672,
@@ -43,7 +43,8 @@ def data_files(folder: str) -> list[Path]:
 
 
 def load(path: Path) -> SoC | Engine | LLM:
-    return LOADERS[path.name.partition("_")[0]](path)
+    loaded: SoC | Engine | LLM = LOADERS[path.name.partition("_")[0]](path)
+    return loaded
 
 
 @pytest.mark.parametrize("path", data_files("valid"), ids=lambda path: path.name)
@@ -88,7 +89,11 @@ def test_every_number_has_a_source(kind: str, name: str) -> None:
 
 
 def is_number(value: Any) -> bool:
-    return any(is_number(item) for item in value) if isinstance(value, list) else isinstance(value, (int, float)) and not isinstance(value, bool)
+    return (
+        any(is_number(item) for item in value)
+        if isinstance(value, list)
+        else isinstance(value, (int, float)) and not isinstance(value, bool)
+    )
 
 
 @pytest.mark.parametrize(("kind", "name"), FIGURES)
@@ -116,7 +121,14 @@ def test_fields_of_an_engine_file() -> None:
     assert engine.processors == ("cpu", "gpu", "npu")
     assert engine.static_shapes
     minimal = load_engine(DATA / "valid" / "engine_minimal.toml")
-    defaults = (minimal.name, minimal.merge_adjacent, minimal.shadow_outliers, minimal.outlier_pruning_rate, minimal.decode_processor, minimal.static_shapes)
+    defaults = (
+        minimal.name,
+        minimal.merge_adjacent,
+        minimal.shadow_outliers,
+        minimal.outlier_pruning_rate,
+        minimal.decode_processor,
+        minimal.static_shapes,
+    )
     assert defaults == ("minimal", False, False, 1.0, "cpu", False)
     assert minimal.processors == ("cpu",)
 
@@ -124,17 +136,53 @@ def test_fields_of_an_engine_file() -> None:
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
-        ("minimal", {"family": "llama", "head_dim": 16, "num_key_value_heads": 4, "gated_ffn": True, "norm": "rmsnorm", "qkv_bias": False,
-                     "tie_word_embeddings": False, "sliding_window": None, "rope_theta": 10000.0, "parallel_block": False}),
-        ("llama-as-published", {"num_key_value_heads": 2, "head_dim": 16, "qkv_bias": True, "o_bias": True, "ffn_bias": True, "tie_word_embeddings": True,
-                                "rope_theta": 5e5, "lm_head_bias": False}),
+        (
+            "minimal",
+            {
+                "family": "llama",
+                "head_dim": 16,
+                "num_key_value_heads": 4,
+                "gated_ffn": True,
+                "norm": "rmsnorm",
+                "qkv_bias": False,
+                "tie_word_embeddings": False,
+                "sliding_window": None,
+                "rope_theta": 10000.0,
+                "parallel_block": False,
+            },
+        ),
+        (
+            "llama-as-published",
+            {
+                "num_key_value_heads": 2,
+                "head_dim": 16,
+                "qkv_bias": True,
+                "o_bias": True,
+                "ffn_bias": True,
+                "tie_word_embeddings": True,
+                "rope_theta": 5e5,
+                "lm_head_bias": False,
+            },
+        ),
         ("qwen2-without-window", {"qkv_bias": True, "o_bias": False, "sliding_window": None}),
         ("mistral-with-window", {"qkv_bias": False, "sliding_window": 32, "num_key_value_heads": 1}),
         ("gemma", {"tie_word_embeddings": True, "head_dim": 32, "query_size": 128, "key_value_size": 32}),
-        ("phi", {"gated_ffn": False, "norm": "layernorm", "parallel_block": True, "qkv_bias": True, "o_bias": True, "ffn_bias": True, "lm_head_bias": True,
-                 "partial_rotary_factor": 0.4, "ffn_linears": ("up_proj", "down_proj")}),
+        (
+            "phi",
+            {
+                "gated_ffn": False,
+                "norm": "layernorm",
+                "parallel_block": True,
+                "qkv_bias": True,
+                "o_bias": True,
+                "ffn_bias": True,
+                "lm_head_bias": True,
+                "partial_rotary_factor": 0.4,
+                "ffn_linears": ("up_proj", "down_proj"),
+            },
+        ),
     ],
-)  # fmt: skip
+)
 def test_shape_from_a_configuration(name: str, fields: dict[str, Any]) -> None:
     llm = load_model(DATA / "valid" / f"llm_{name}.json")
     assert {field: getattr(llm, field) for field in fields} == fields
@@ -150,7 +198,9 @@ def test_configuration_in_a_folder_is_named_after_it(tmp_path: Path, monkeypatch
 
 
 def test_unknown_names_and_paths(tmp_path: Path) -> None:
-    with pytest.raises(SocsimError, match=r"^unknown SoC 'snapdragon-8-gen-4' \(did you mean 'snapdragon-8-gen-[23]'\?\); allowed: snapdragon-8-gen-2, "):
+    with pytest.raises(
+        SocsimError, match=r"^unknown SoC 'snapdragon-8-gen-4' \(did you mean 'snapdragon-8-gen-[23]'\?\); allowed: snapdragon-8-gen-2, "
+    ):
         load_soc("snapdragon-8-gen-4")
     with pytest.raises(SocsimError, match=r"^unknown model 'gemma' \(did you mean 'gemma-2b'\?\)"):
         load_model("gemma")

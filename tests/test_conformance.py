@@ -58,13 +58,22 @@ def test_own_policies_conform(scheduler: str | Prepare) -> None:
         (lambda ready, view: [ready[0], ready.sort(reverse=True), ready.append(9)][0], "changed ready, which is read only"),
         (lambda ready, view: [ready[0], view.completed.append(0)][0], r"changed view\.completed, which is read only"),
         (lambda ready, view: [ready[0], view.missing.clear()][0], r"changed view\.missing, which is read only"),
-        (lambda ready, view: [ready[0], setattr(view, "now_ns", 1)][0], r"changed view\.now_ns, which is read only"),
+        (lambda ready, view: [ready[0], view.running.append(-1)][0], r"changed view\.running, which is read only"),
         (lambda ready, view: [ready[0], view.done.__setitem__(0, 2)][0], r"changed view\.done, which is read only"),
     ],
 )
 def test_violations_of_a_choice(choose: Choice, violation: str) -> None:
     with pytest.raises(SocsimError, match=r"^scheduler 'broken' on a random graph \(seed 0\): " + violation.replace("{index}", r"\d+")):
         check_scheduler(policy(choose))
+
+
+def test_change_of_the_time() -> None:
+    def late(ready: Sequence[int], view: View) -> int:
+        view.now_ns += 1
+        return ready[0]
+
+    with pytest.raises(SocsimError, match=r"changed view\.now_ns, which is read only$"):
+        check_scheduler(policy(late))
 
 
 def test_choice_for_another_processor() -> None:
@@ -119,7 +128,7 @@ def test_state_shared_by_two_runs() -> None:
 
 
 def test_prepare_that_fails_or_returns_no_function() -> None:
-    with pytest.raises(SocsimError, match="prepare raised ZeroDivisionError: .*zero"):
+    with pytest.raises(SocsimError, match=r"prepare raised ZeroDivisionError: .*zero"):
         check_scheduler(lambda graph, expected, seed: 1 // 0)  # type: ignore[arg-type, return-value]
     with pytest.raises(SocsimError, match=r"prepare should return a function choose\(ready, view\), not 7"):
         check_scheduler(lambda graph, expected, seed: 7)  # type: ignore[arg-type, return-value]
@@ -136,7 +145,9 @@ def test_policy_that_fails_on_a_real_prefill_only() -> None:
             raise KeyError("shadow")
         return lambda ready, view: ready[0]
 
-    with pytest.raises(SocsimError, match=re.escape("scheduler 'no_shadows' on a prefill of smollm2-135m: prepare raised KeyError: 'shadow'")):
+    with pytest.raises(
+        SocsimError, match=re.escape("scheduler 'no_shadows' on a prefill of smollm2-135m: prepare raised KeyError: 'shadow'")
+    ):
         check_scheduler(no_shadows, cases=1)
 
 

@@ -34,7 +34,8 @@ def model(soc: SoC = SOC, engine: Engine = ENGINE, **run: Any) -> CostModel:
 
 
 def operator(kind: Any, **fields: Any) -> Operator:
-    return Operator("x", kind, **{"data_type": "int8", "ops": 0} | fields)
+    given: dict[str, Any] = {"data_type": "int8", "ops": 0} | fields
+    return Operator("x", kind, **given)
 
 
 def test_compute_bound_product() -> None:
@@ -116,7 +117,12 @@ def test_operating_point_scales_rates() -> None:
 
 
 def test_dram_bytes_of_a_subgraph() -> None:
-    work = Work((operator("vector", input_bytes=10, output_bytes=100, weight_bytes=1), operator("vector", input_bytes=100, output_bytes=20, kv_bytes=5)))
+    work = Work(
+        (
+            operator("vector", input_bytes=10, output_bytes=100, weight_bytes=1),
+            operator("vector", input_bytes=100, output_bytes=20, kv_bytes=5),
+        )
+    )
     assert subgraph_dram_bytes(work, 100) == 10 + 20 + 6  # the tensor between them stays on the chip
     assert subgraph_dram_bytes(work, 70) == 36 + 2 * 30  # what exceeds it is written and read
     assert subgraph_dram_bytes(work, 0) == 36 + 200
@@ -124,14 +130,24 @@ def test_dram_bytes_of_a_subgraph() -> None:
 
 
 def test_parts_of_a_subgraph() -> None:
-    work = Work((operator("product", rows=1, inner=1, columns=1, macs=1), operator("vector", input_bytes=8), operator("fetch", weight_bytes=10),
-                 operator("attention", data_type="fp16", rows=2, inner=2, columns=2, macs=8)))  # fmt: skip
+    work = Work(
+        (
+            operator("product", rows=1, inner=1, columns=1, macs=1),
+            operator("vector", input_bytes=8),
+            operator("fetch", weight_bytes=10),
+            operator("attention", data_type="fp16", rows=2, inner=2, columns=2, macs=8),
+        )
+    )
     cpu = model()
     times, _ = cpu.parts(work, "cpu")
     each = [cpu.operator_s(op, "cpu") for op in work.operators]
     assert dict(zip(PARTS, times, strict=True)) == {
-        "launch": SOC.processors["cpu"].launch_overhead_s, "linear": each[0], "float": each[1] + each[2], "attention": each[3], "synchronization": 0.0,
-    }  # fmt: skip
+        "launch": SOC.processors["cpu"].launch_overhead_s,
+        "linear": each[0],
+        "float": each[1] + each[2],
+        "attention": each[3],
+        "synchronization": 0.0,
+    }
 
 
 def test_hand_over_work_is_spent_by_the_producer_for_each_target() -> None:
@@ -173,7 +189,11 @@ def test_durations_do_not_depend_on_how_a_duration_is_rounded() -> None:
     costs = hand_costs([("cpu", 1, 2037, [])], bandwidth={"cpu": 2e9}, achievable=4e9)
     from socsim.simulator import simulate
 
-    assert simulate(costs.graph, costs, "fifo").end_ns.tolist() == simulate(costs.graph, costs, "fifo", memory="private").end_ns.tolist() == costs.expected_ns
+    assert (
+        simulate(costs.graph, costs, "fifo").end_ns.tolist()
+        == simulate(costs.graph, costs, "fifo", memory="private").end_ns.tolist()
+        == costs.expected_ns
+    )
 
 
 def test_slow_and_fast_limits() -> None:
@@ -230,7 +250,10 @@ def test_equal_work_is_costed_alike() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"engine.synchronization": "poling"}, r"unknown synchronization of snapdragon-8-gen-3 'poling' \(did you mean 'polling'\?\); allowed: blocking, "),
+        (
+            {"engine.synchronization": "poling"},
+            r"unknown synchronization of snapdragon-8-gen-3 'poling' \(did you mean 'polling'\?\); allowed: blocking, ",
+        ),
         ({"run.operating_point": "idle"}, r"unknown operating point of snapdragon-8-gen-3 'idle'.*; allowed: burst, sustained"),
     ],
 )

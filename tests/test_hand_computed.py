@@ -139,7 +139,14 @@ def test_sequential_runs_one_subgraph_on_the_whole_soc() -> None:
 
 def test_in_order_waits_for_the_next_position() -> None:
     # The NPU's order is 0, 2 (position 2, chunk 0), 5 (chunk 1): at 20 chunk 1's position 2 would be ready, but chunk 0's comes first.
-    rows: list[Row] = [("npu", 10, 0, []), ("cpu", 30, 0, [0]), ("npu", 10, 0, [1]), ("npu", 10, 0, []), ("gpu", 5, 0, [3]), ("npu", 10, 0, [4])]
+    rows: list[Row] = [
+        ("npu", 10, 0, []),
+        ("cpu", 30, 0, [0]),
+        ("npu", 10, 0, [1]),
+        ("npu", 10, 0, []),
+        ("gpu", 5, 0, [3]),
+        ("npu", 10, 0, [4]),
+    ]
     costs = hand_costs(rows, chunks=[0, 0, 0, 1, 1, 1], positions=[0, 1, 2, 0, 1, 2])
     assert history(costs, "in-order") == [(0, 10), (10, 40), (40, 50), (10, 20), (20, 25), (50, 60)]
     assert history(costs, "fifo") == [(0, 10), (10, 40), (40, 50), (10, 20), (20, 25), (25, 35)]
@@ -178,16 +185,30 @@ def test_out_of_order_on_the_npu_prefers_what_releases_little() -> None:
 def test_out_of_order_on_the_cpu_prefers_what_releases_much() -> None:
     # At 0 the CPU may run 0, 1 or 2: C(0) = 5 (releases 3), C(1) = 30 + 2 (releases 4 and 5), C(2) = 0 (6 needs 0 as well): 1.
     # At 10: C(0) = 5, C(2) = 0: 0. At 20 C(2) = 40, as 6 waits for nothing else.
-    rows: list[Row] = [("cpu", 10, 0, []), ("cpu", 10, 0, []), ("cpu", 10, 0, []), ("npu", 5, 0, [0]), ("npu", 30, 0, [1]), ("gpu", 2, 0, [1]),
-                       ("gpu", 40, 0, [0, 2])]  # fmt: skip
+    rows: list[Row] = [
+        ("cpu", 10, 0, []),
+        ("cpu", 10, 0, []),
+        ("cpu", 10, 0, []),
+        ("npu", 5, 0, [0]),
+        ("npu", 30, 0, [1]),
+        ("gpu", 2, 0, [1]),
+        ("gpu", 40, 0, [0, 2]),
+    ]
     assert history(hand_costs(rows), "out-of-order") == [(10, 20), (0, 10), (20, 30), (40, 45), (10, 40), (10, 12), (30, 70)]
 
 
 def test_out_of_order_sees_a_score_change_while_waiting() -> None:
     # At 0 the CPU runs 0 (C = 4 for 3) before 1 (C = 0, as 5 waits for 2 on the GPU as well) and before 4 (C = 3 for 6). At 10, when 2
     # is done, C(1) = 50 for 5 exceeds C(4) = 3.
-    rows: list[Row] = [("cpu", 10, 0, []), ("cpu", 10, 0, []), ("gpu", 10, 0, []), ("npu", 4, 0, [0]), ("cpu", 10, 0, []), ("gpu", 50, 0, [1, 2]),
-                       ("npu", 3, 0, [4])]  # fmt: skip
+    rows: list[Row] = [
+        ("cpu", 10, 0, []),
+        ("cpu", 10, 0, []),
+        ("gpu", 10, 0, []),
+        ("npu", 4, 0, [0]),
+        ("cpu", 10, 0, []),
+        ("gpu", 50, 0, [1, 2]),
+        ("npu", 3, 0, [4]),
+    ]
     assert history(hand_costs(rows), "out-of-order") == [(0, 10), (10, 20), (0, 10), (10, 14), (20, 30), (20, 70), (30, 33)]
 
 

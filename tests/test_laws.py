@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from oracle import play
@@ -65,7 +67,7 @@ def test_dependencies_come_first_and_processors_do_one_thing_at_a_time(policy: s
                 assert start[index] >= end[needed] + latency[place[needed]][place[index]]
         for processor in range(len(graph.processors)):
             runs = sorted((start[index], end[index]) for index in range(len(graph)) if place[index] == processor)
-            assert all(before[1] <= after[0] for before, after in zip(runs, runs[1:], strict=False))
+            assert all(before[1] <= after[0] for before, after in itertools.pairwise(runs))
 
 
 @pytest.mark.parametrize("memory", ["private", "shared"])
@@ -123,7 +125,9 @@ def test_dram_bytes_are_conserved(policy: str, memory: str) -> None:
 
 @pytest.mark.parametrize("memory", ["infinite", "private", "shared"])
 def test_energy_is_the_sum_of_its_parts_and_the_integral_of_power(memory: str) -> None:
-    power = PowerModel("test", 1.5, {"cpu": 0.1, "gpu": 0.2, "npu": 0.2}, {"cpu": 2.0, "gpu": 3.0, "npu": 5.0}, 0.0 if memory == "infinite" else 1e-9)
+    power = PowerModel(
+        "test", 1.5, {"cpu": 0.1, "gpu": 0.2, "npu": 0.2}, {"cpu": 2.0, "gpu": 3.0, "npu": 5.0}, 0.0 if memory == "infinite" else 1e-9
+    )
     for timeline in timelines("out-of-order", memory):
         run = Run(prompt_tokens=8, output_tokens=1 + len(timeline.graph) - timeline.graph.prefill_count)
         metrics = {name: value or 0.0 for name, value in summarize(timeline, power, run).items()}

@@ -87,7 +87,9 @@ def test_shared_memory_agrees_with_the_fluid_model() -> None:
         count = 1 + seed % 4
         caps = [rng.choice((1e9, 2e9, rng.uniform(5e8, 8e9))) for _ in range(count)]
         achievable = rng.choice((2e9, sum(caps) * rng.uniform(0.3, 1.1)))
-        work = [[(rng.choice((0, 10, rng.randint(0, 500))), rng.choice((0.0, 100.0, rng.uniform(0, 2000)))) for _ in range(12)] for _ in caps]
+        work = [
+            [(rng.choice((0, 10, rng.randint(0, 500))), rng.choice((0.0, 100.0, rng.uniform(0, 2000)))) for _ in range(12)] for _ in caps
+        ]
         flows, ends, together = drive(SharedMemory(caps, achievable), work)
         expected = fluid_ends(flows, [cap * 1e-9 for cap in caps], achievable * 1e-9)
         assert ends == pytest.approx(expected, abs=1.0), seed

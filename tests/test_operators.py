@@ -13,19 +13,40 @@ from socsim.specs import LLM, Engine, validate
 
 # 2 heads of 3, 1 of them for keys and values; all sizes differ, so that no mix-up goes unseen.
 TINY = LLM(
-    name="tiny", family="llama", hidden_size=5, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=3, intermediate_size=7,
-    gated_ffn=True, vocab_size=11, tie_word_embeddings=True, norm="rmsnorm", max_position_embeddings=64,
-)  # fmt: skip
+    name="tiny",
+    family="llama",
+    hidden_size=5,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    head_dim=3,
+    intermediate_size=7,
+    gated_ffn=True,
+    vocab_size=11,
+    tie_word_embeddings=True,
+    norm="rmsnorm",
+    max_position_embeddings=64,
+)
 
 
 def engine(**precision: Any) -> Engine:
     """Return an NPU and CPU engine; precision is per-tensor int8 unless said otherwise."""
-    return validate(Engine, {
-        "name": "test", "chunk_tokens": 4, "graph": "shared", "synchronization": "polling", "scheduler": "fifo", "outlier_channels": 2,
-        "cold_outlier_fraction": 0.5, "shadow_outliers": precision.get("quantization", "per-tensor") == "per-tensor",
-        "precision": {"linear_type": "int8", "weight_bits": 8, "quantization": "per-tensor"} | precision,
-        "placement": {"linears": "npu", "other": "cpu"},
-    }, "test")  # fmt: skip
+    return validate(
+        Engine,
+        {
+            "name": "test",
+            "chunk_tokens": 4,
+            "graph": "shared",
+            "synchronization": "polling",
+            "scheduler": "fifo",
+            "outlier_channels": 2,
+            "cold_outlier_fraction": 0.5,
+            "shadow_outliers": precision.get("quantization", "per-tensor") == "per-tensor",
+            "precision": {"linear_type": "int8", "weight_bits": 8, "quantization": "per-tensor"} | precision,
+            "placement": {"linears": "npu", "other": "cpu"},
+        },
+        "test",
+    )
 
 
 def site(name: str, rows: int = 4, offset: int = 0, count: int = 1, llm: LLM = TINY, **precision: Any) -> tuple[Operator, ...]:
@@ -43,7 +64,19 @@ def test_pairs_and_keys_by_counting(rows: int, offset: int, window: int | None) 
 
 def test_linear_per_tensor() -> None:
     assert site("q_proj") == (
-        Operator("q_proj", "product", "int8", ops=2 * 4 * 5 * 6, input_bytes=20, output_bytes=48, weight_bytes=30, rows=4, inner=5, columns=6, macs=120),
+        Operator(
+            "q_proj",
+            "product",
+            "int8",
+            ops=2 * 4 * 5 * 6,
+            input_bytes=20,
+            output_bytes=48,
+            weight_bytes=30,
+            rows=4,
+            inner=5,
+            columns=6,
+            macs=120,
+        ),
     )
 
 
@@ -66,8 +99,11 @@ def test_linear_with_narrow_weights_dequantizes_them_first() -> None:
 
 
 def test_float_engine_neither_quantizes_nor_dequantizes() -> None:
-    names = [op.name for name in ("attn_norm", "rope", "attention", "activation", "ffn_residual")
-             for op in site(name, linear_type="fp16", weight_bits=16, quantization="none")]  # fmt: skip
+    names = [
+        op.name
+        for name in ("attn_norm", "rope", "attention", "activation", "ffn_residual")
+        for op in site(name, linear_type="fp16", weight_bits=16, quantization="none")
+    ]
     assert names == ["attn_norm", "rope", "attention", "activation", "ffn_residual"]
 
 
@@ -83,9 +119,19 @@ def test_attention() -> None:
     # 4 queries behind 2 tokens: 3 + 4 + 5 + 6 pairs a head, 6 keys.
     attention, quantize = site("attention", offset=2)
     assert attention == Operator(
-        "attention", "attention", "fp16", ops=18 * 2 * (4 * 3 + 5), input_bytes=48, output_bytes=48, kv_bytes=2 * 6 * 3 * 2, rows=4, inner=3,
-        columns=6, macs=18 * (4 * 3 + 5), count=2,
-    )  # fmt: skip
+        "attention",
+        "attention",
+        "fp16",
+        ops=18 * 2 * (4 * 3 + 5),
+        input_bytes=48,
+        output_bytes=48,
+        kv_bytes=2 * 6 * 3 * 2,
+        rows=4,
+        inner=3,
+        columns=6,
+        macs=18 * (4 * 3 + 5),
+        count=2,
+    )
     assert quantize.output_bytes == 24
 
 
@@ -116,7 +162,9 @@ def test_embedding_reads_the_rows_it_needs() -> None:
     assert (embedding.ops, embedding.input_bytes, embedding.output_bytes, embedding.weight_bytes) == (0, 0, 40, 20)
 
 
-@pytest.mark.parametrize("name", ["attn_norm", "q_proj", "rope", "kv_append", "attention", "o_proj", "attn_residual", "activation", "down_proj", "lm_head"])
+@pytest.mark.parametrize(
+    "name", ["attn_norm", "q_proj", "rope", "kv_append", "attention", "o_proj", "attn_residual", "activation", "down_proj", "lm_head"]
+)
 @pytest.mark.parametrize("precision", [{}, {"quantization": "per-group"}, {"linear_type": "fp16", "quantization": "none"}])
 def test_executions_scale_everything_but_dimensions(name: str, precision: dict[str, Any]) -> None:
     once, thrice = site(name, **precision), site(name, count=3, **precision)

@@ -66,4 +66,6 @@ def test_only_linears_on_the_npu_are_candidates() -> None:
 
 
 def test_engine_without_shadow_outliers_keeps_none() -> None:
-    assert kept_linears(load_model("qwen1.5-1.8b"), load_engine("npu-chunk").override({"outlier_pruning_rate": 0.0}, "engine")) == frozenset()
+    assert (
+        kept_linears(load_model("qwen1.5-1.8b"), load_engine("npu-chunk").override({"outlier_pruning_rate": 0.0}, "engine")) == frozenset()
+    )

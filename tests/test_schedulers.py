@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import partial
 from types import ModuleType
@@ -52,7 +53,7 @@ def test_sequential_never_overlaps_and_keeps_the_order_of_the_graph_where_it_can
         costs = random_costs(seed, latency=False)
         timeline = simulate(costs.graph, costs, "sequential")
         runs = sorted(zip(timeline.start_ns.tolist(), timeline.end_ns.tolist(), strict=True))
-        assert all(before[1] <= after[0] for before, after in zip(runs, runs[1:], strict=False))
+        assert all(before[1] <= after[0] for before, after in itertools.pairwise(runs))
         assert timeline.start_ns.tolist() == sorted(timeline.start_ns.tolist())
 
 
@@ -62,7 +63,9 @@ def test_in_order_starts_each_processors_subgraphs_by_position_then_chunk() -> N
         graph, start = costs.graph, starts(costs, "in-order")
         for processor in graph.processors:
             mine = [index for index, s in enumerate(graph.subgraphs) if s.processor == processor]
-            assert sorted(mine, key=lambda i: start[i]) == sorted(mine, key=lambda i: (graph.subgraphs[i].position, graph.subgraphs[i].chunk))
+            assert sorted(mine, key=lambda i: start[i]) == sorted(
+                mine, key=lambda i: (graph.subgraphs[i].position, graph.subgraphs[i].chunk)
+            )
 
 
 def test_lockstep_runs_pairs_of_chunks_one_after_the_other() -> None:
@@ -98,11 +101,11 @@ def test_policies_are_loaded_by_name_path_or_as_they_are(monkeypatch: pytest.Mon
     assert load_scheduler("fifo") is fifo
     assert load_scheduler("my_policies:mine") is fifo
     assert load_scheduler(fifo) is fifo
-    with pytest.raises(SocsimError, match="^scheduler 'my_policies:yours': module 'my_policies' has no 'yours'$"):
+    with pytest.raises(SocsimError, match=r"^scheduler 'my_policies:yours': module 'my_policies' has no 'yours'$"):
         load_scheduler("my_policies:yours")
-    with pytest.raises(SocsimError, match="^scheduler 'my_policies:number': 'number' is no function$"):
+    with pytest.raises(SocsimError, match=r"^scheduler 'my_policies:number': 'number' is no function$"):
         load_scheduler("my_policies:number")
-    with pytest.raises(SocsimError, match="^scheduler 'no_such_module:f': cannot import module 'no_such_module': "):
+    with pytest.raises(SocsimError, match=r"^scheduler 'no_such_module:f': cannot import module 'no_such_module': "):
         load_scheduler("no_such_module:f")
     with pytest.raises(SocsimError, match=r"^unknown scheduler 'out-of-ordr' \(did you mean 'out-of-order'\?\); allowed: fifo, in-order, "):
         load_scheduler("out-of-ordr")

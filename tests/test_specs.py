@@ -60,7 +60,12 @@ def test_several_overrides_are_checked_together() -> None:
 @pytest.mark.parametrize(
     ("spec", "path", "value", "message"),
     [
-        (SOC, "processors.npu.launch_overhead", 1, r"unknown field 'processors\.npu\.launch_overhead' \(did you mean 'launch_overhead_s'\?\); allowed: "),
+        (
+            SOC,
+            "processors.npu.launch_overhead",
+            1,
+            r"unknown field 'processors\.npu\.launch_overhead' \(did you mean 'launch_overhead_s'\?\); allowed: ",
+        ),
         (SOC, "processor.npu.tile", 1, r"no such field \(did you mean 'processors'\?\); allowed: description, dram, "),
         (SOC, "processors.nqu.tile", 1, r"no such field \(did you mean 'npu'\?\); allowed: cpu, gpu, npu"),
         (SOC, "dram.capacity_bytes.x", 1, r"dram\.capacity_bytes has no fields of its own"),
@@ -69,7 +74,12 @@ def test_several_overrides_are_checked_together() -> None:
         (SOC, "dram.capacity_bytes", -1, r"field 'dram\.capacity_bytes': input should be greater than 0, not -1"),
         (SOC, "dram.capacity_bytes", "much", r"input should be a valid number, unable to parse string as a number, not 'much'"),
         (SOC, "dram.achievable_bytes_per_s", 1e15, r"dram: achievable_bytes_per_s 1e\+15 exceeds peak_bytes_per_s 6\.8e\+10"),
-        (ENGINE, "precision.linear_type", "int4", r"field 'precision\.linear_type': input should be 'int8', 'fp16' or 'fp32', not 'int4' \(did you mean 'int8'\?\)"),
+        (
+            ENGINE,
+            "precision.linear_type",
+            "int4",
+            r"field 'precision\.linear_type': input should be 'int8', 'fp16' or 'fp32', not 'int4' \(did you mean 'int8'\?\)",
+        ),
         (ENGINE, "precision.quantization", "per-group", r"shadow_outliers needs precision\.quantization 'per-tensor'"),
         (ENGINE, "no.such", 1, "no such field"),
     ],
@@ -96,7 +106,10 @@ def test_descriptions_are_frozen() -> None:
         ({"prompt_tokens": 4, "output_tokens": 0}, "field 'output_tokens': input should be greater than 0, not 0"),
         ({"prompt_tokens": 4, "cached_tokens": -1}, "field 'cached_tokens': input should be greater than or equal to 0, not -1"),
         ({"prompt_tokens": 4, "cached_tokens": 4}, "cached_tokens 4 should be below prompt_tokens 4: the last token at least is prefilled"),
-        ({"prompt_tokens": 4, "memory": "privat"}, r"field 'memory': input should be 'shared', 'private' or 'infinite', not 'privat' \(did you mean 'private'\?\)"),
+        (
+            {"prompt_tokens": 4, "memory": "privat"},
+            r"field 'memory': input should be 'shared', 'private' or 'infinite', not 'privat' \(did you mean 'private'\?\)",
+        ),
         ({"prompt_tokens": 4, "duration_noise": -0.1}, "field 'duration_noise': input should be greater than or equal to 0"),
         ({"prompt_token": 4}, r"unknown field 'prompt_token' \(did you mean 'prompt_tokens'\?\); allowed: cached_tokens, "),
     ],
@@ -125,7 +138,15 @@ def test_thread_speedup() -> None:
 
 
 def test_parameters_by_hand() -> None:
-    changes = {"hidden_size": 4, "num_hidden_layers": 3, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 5, "intermediate_size": 7, "vocab_size": 11}
+    changes = {
+        "hidden_size": 4,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 5,
+        "intermediate_size": 7,
+        "vocab_size": 11,
+    }
     llm = load_model("llama-2-7b").override(changes, "model")
     block = 4 * 10 + 2 * 4 * 5 + 10 * 4 + 3 * 4 * 7 + 2 * 4
     assert llm.block_parameters == block

@@ -43,7 +43,9 @@ def closed_form_ops(model: str, tokens: int) -> int:
     macs = hidden * (query + 2 * key_value) + query * hidden + (up_linears + 1) * hidden * ffn
     biases = {"phi": query + 2 * key_value + hidden + ffn + hidden, "qwen2": query + 2 * key_value}.get(c["model_type"], 0)
     norms = (1 if phi else 2) * (norm + 2 * hidden)  # each with quantization
-    heads = query + 2 * key_value + round(3 * (query + key_value) * c.get("partial_rotary_factor", 1.0)) + 2 * query  # dequantize, RoPE, quantize
+    heads = (
+        query + 2 * key_value + round(3 * (query + key_value) * c.get("partial_rotary_factor", 1.0)) + 2 * query
+    )  # dequantize, RoPE, quantize
     activation = up_linears * ffn + (5 if phi else 6) * ffn + 2 * ffn  # dequantize, activation and gate, quantize
     residuals = 2 * (hidden + hidden)  # each with dequantization
     pairs = tokens * (tokens + 1) // 2
@@ -121,8 +123,12 @@ def test_qwen_has_six_subgraphs_a_block_and_578_in_four_chunks() -> None:
     task_graph = graph("qwen1.5-1.8b", llm_npu(), prompt_tokens=1024)
     assert len(task_graph) == task_graph.prefill_count == 4 * 144 + 2 == 578
     stages = [("attn_norm", "cpu"), ("qkv", "npu"), ("attention", "cpu"), ("o_proj", "npu"), ("ffn_norm", "cpu"), ("ffn", "npu")]
-    expected = [(stage, chunk, block, 6 * block + place, processor) for chunk in range(4) for block in range(24)
-                for place, (stage, processor) in enumerate(stages)]  # fmt: skip
+    expected = [
+        (stage, chunk, block, 6 * block + place, processor)
+        for chunk in range(4)
+        for block in range(24)
+        for place, (stage, processor) in enumerate(stages)
+    ]
     assert [s[:5] for s in task_graph.subgraphs] == [*expected, ("final_norm", 3, 24, 144, "cpu"), ("lm_head", 3, 24, 145, "cpu")]
 
 
@@ -153,7 +159,9 @@ def needs_by_stage(task_graph: TaskGraph, chunk: int = 0) -> dict[str, tuple[str
     for index, s in enumerate(task_graph.subgraphs):
         if s.chunk == chunk:
             needed = sorted(set(task_graph.all_predecessors(index)))
-            rows[f"{s.stage} {s.processor}"] = tuple(task_graph.subgraphs[p].stage for p in needed if task_graph.subgraphs[p].chunk == chunk)
+            rows[f"{s.stage} {s.processor}"] = tuple(
+                task_graph.subgraphs[p].stage for p in needed if task_graph.subgraphs[p].chunk == chunk
+            )
     return rows
 
 
@@ -217,8 +225,23 @@ def test_attention_needs_keys_and_values_of_all_earlier_chunks(model: str, rate:
     for index, s in enumerate(task_graph.subgraphs):
         if s.stage == "attention":
             before = [task_graph.subgraphs[p] for p in ancestors[index]]
-            for stage in {"qkv", *(t.stage for t in task_graph.subgraphs if t.block == s.block and t.stage in ("merge_k_proj", "merge_v_proj"))}:
+            for stage in {
+                "qkv",
+                *(t.stage for t in task_graph.subgraphs if t.block == s.block and t.stage in ("merge_k_proj", "merge_v_proj")),
+            }:
                 assert {t.chunk for t in before if t.stage == stage and t.block == s.block} == set(range(s.chunk + 1))
+
+
+@pytest.mark.parametrize("kept", ["", "q", "k", "v", "qk", "qv", "kv", "qkv"])
+def test_attention_waits_for_the_merges_of_its_own_block(kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socsim.layout.kept_linears", lambda llm, engine: {(0, f"{letter}_proj") for letter in kept})
+    task_graph = graph(shallow("qwen1.5-1.8b", 1), llm_npu(chunk_tokens=16), prompt_tokens=32)
+    attention = max(index for index, s in enumerate(task_graph.subgraphs) if s.stage == "attention")
+    found = sorted((task_graph.subgraphs[p].stage, task_graph.subgraphs[p].chunk) for p in task_graph.all_predecessors(attention))
+    # Keys and values, or what they come from, of both chunks; Q of its own.
+    keys = [f"merge_{letter}_proj" for letter in kept if letter in "kv"] or ["qkv"]
+    queries = [("merge_q_proj", 1)] if "q" in kept else []
+    assert found == sorted([(stage, chunk) for stage in keys for chunk in (0, 1)] + queries)
 
 
 @pytest.mark.parametrize("model", list_models())
@@ -235,8 +258,16 @@ def test_merged_layout_has_two_subgraphs_a_block_and_norms_on_the_npu() -> None:
     two = load_engine("llm-npu-two-subgraphs").override({"outlier_pruning_rate": 1.0, "chunk_tokens": 16}, "engine")
     task_graph = graph(shallow("qwen1.5-1.8b", 3), two, prompt_tokens=32)
     middle = ("o_proj+ffn_norm+ffn+attn_norm+qkv", "npu")
-    stages = [("attn_norm_embedding", "cpu"), ("attn_norm_attn_norm+qkv", "npu"), ("attention", "cpu"), middle, ("attention", "cpu"), middle,
-              ("attention", "cpu"), ("o_proj+ffn_norm+ffn", "npu")]  # fmt: skip
+    stages = [
+        ("attn_norm_embedding", "cpu"),
+        ("attn_norm_attn_norm+qkv", "npu"),
+        ("attention", "cpu"),
+        middle,
+        ("attention", "cpu"),
+        middle,
+        ("attention", "cpu"),
+        ("o_proj+ffn_norm+ffn", "npu"),
+    ]
     assert [(s.stage, s.processor) for s in task_graph.subgraphs] == [*stages * 2, ("final_norm", "cpu"), ("lm_head", "cpu")]
     six = graph(shallow("qwen1.5-1.8b", 3), llm_npu(chunk_tokens=16), prompt_tokens=32)
     assert total_ops(task_graph) == total_ops(six)
@@ -254,7 +285,9 @@ def test_sliding_window_bounds_attention() -> None:
     windowed = shallow("mistral-7b", 1).override({"sliding_window": 64}, "model")
     attention = [s.work for s in graph(windowed, llm_npu(chunk_tokens=64), prompt_tokens=256).subgraphs if s.stage == "attention"]
     pairs = [64 * 65 // 2, 64 * 64, 64 * 64, 64 * 64]
-    assert [next(op.ops for op in work.operators if op.kind == "attention") for work in attention] == [p * 32 * (4 * 128 + 5) for p in pairs]
+    assert [next(op.ops for op in work.operators if op.kind == "attention") for work in attention] == [
+        p * 32 * (4 * 128 + 5) for p in pairs
+    ]
     assert [work.kv_bytes for work in attention] == [2 * 8 * 128 * 2 * (64 + keys) for keys in (64, 127, 127, 127)]
 
 

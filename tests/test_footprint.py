@@ -1,0 +1,153 @@
+"""Peak memory and preparation, against closed forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from socsim.catalog import load_engine, load_model, load_soc
+from socsim.errors import SocsimError
+from socsim.footprint import Footprint, graph_preparation, kv_cache_bytes, memory_footprint, npu_weight_bytes
+from socsim.outliers import kept_linears
+from socsim.specs import LLM, Engine, Run, SoC
+from socsim.workload import chunk_plan, prefill_graph
+
+SOC = load_soc("snapdragon-8-gen-3")
+SMOL = load_model("smollm2-135m")
+BLOCK_MACS = 576 * (576 + 2 * 192) + 576 * 576 + 3 * 576 * 1536
+"""Weights of the linears of a block of smollm2-135m, which has 30."""
+
+
+def llm_npu(**changes: Any) -> Engine:
+    return load_engine("llm-npu").override({"outlier_pruning_rate": 1.0} | changes, "engine")
+
+
+def footprint(engine: Engine, llm: LLM = SMOL, soc: SoC = SOC, **tokens: int) -> Footprint:
+    run = Run(**({"prompt_tokens": 1024} | tokens))
+    return memory_footprint(llm, engine, soc, run, prefill_graph(llm, engine, run), chunk_plan(engine, run))
+
+
+@pytest.mark.parametrize("model", ["qwen1.5-1.8b", "gemma-2b", "llama-2-7b"])
+def test_kv_cache(model: str) -> None:
+    llm = load_model(model)
+    token = 2 * llm.num_hidden_layers * llm.num_key_value_heads * llm.head_dim * 2
+    assert kv_cache_bytes(llm, llm_npu(), 1000) == 1000 * token
+    assert kv_cache_bytes(llm, llm_npu(**{"precision.kv_cache_type": "int8"}), 1000) == 1000 * token // 2
+
+
+def test_kv_cache_of_a_run_holds_prompt_and_output() -> None:
+    token = 2 * 30 * 3 * 64 * 2
+    assert footprint(llm_npu(), prompt_tokens=1000, output_tokens=11).kv_cache_bytes == 1010 * token
+    assert footprint(llm_npu(), prompt_tokens=1000, cached_tokens=500).kv_cache_bytes == 1000 * token
+
+
+def test_sliding_window_bounds_the_kv_cache() -> None:
+    mistral = load_model("mistral-7b")
+    assert kv_cache_bytes(mistral, llm_npu(), 4096) == kv_cache_bytes(mistral, llm_npu(), 10**6) == 2 * 32 * 4096 * 8 * 128 * 2
+
+
+def test_weights_are_counted_once_as_stored() -> None:
+    vocabulary, norms = 49152 * 576, (2 * 30 + 1) * 576
+    assert footprint(llm_npu()).weights_bytes == 30 * BLOCK_MACS + vocabulary + 2 * norms
+    assert footprint(llm_npu(**{"precision.weight_bits": 4})).weights_bytes == (30 * BLOCK_MACS + vocabulary) // 2 + 2 * norms
+    untied = SMOL.override({"tie_word_embeddings": False}, "model")
+    assert footprint(llm_npu(), untied).weights_bytes == 30 * BLOCK_MACS + 2 * vocabulary + 2 * norms
+
+
+def test_groups_add_their_scales() -> None:
+    per_group = load_engine("npu-chunk")
+    scales = 30 * BLOCK_MACS // 32 * 2
+    assert footprint(per_group).weights_bytes == footprint(llm_npu()).weights_bytes + scales
+    assert npu_weight_bytes(SMOL, per_group) == 30 * BLOCK_MACS + scales
+
+
+def test_npu_holds_what_it_computes() -> None:
+    assert npu_weight_bytes(SMOL, llm_npu()) == 30 * BLOCK_MACS
+    assert npu_weight_bytes(SMOL, llm_npu(**{"placement.operators": {"lm_head": "npu"}})) == 30 * BLOCK_MACS + 49152 * 576
+    assert npu_weight_bytes(SMOL, load_engine("cpu-only")) == 0
+
+
+def test_graphs_that_are_not_shared_copy_weights_and_buffers_for_every_chunk() -> None:
+    shared, copied = footprint(llm_npu()), footprint(llm_npu(graph="per-chunk"))
+    assert (shared.graph_weights_bytes, copied.graph_weights_bytes) == (0, 3 * 30 * BLOCK_MACS)
+    assert copied.graph_buffers_bytes == 4 * shared.graph_buffers_bytes
+    # Input and output of qkv, o_proj and ffn at 256 rows; int8 in, fp16 out. The last operator of qkv is v_proj.
+    assert shared.graph_buffers_bytes == 30 * 256 * ((576 + 2 * 192) + (576 + 2 * 576) + (576 + 2 * 576))
+    assert footprint(llm_npu(graph="none")).graph_buffers_bytes == 0
+    assert copied.npu_bytes == 4 * shared.npu_bytes
+
+
+def test_shadow_weights_of_hot_channels() -> None:
+    engine = llm_npu(outlier_pruning_rate=0.85)
+    shapes = SMOL.linear_shapes
+    kept = kept_linears(SMOL, engine)
+    assert len(kept) == 32  # 15 % of 210, rounded
+    assert footprint(engine).shadow_weights_bytes == sum(-(-shapes[name][0] * 3 // 100) * shapes[name][1] * 4 for _, name in kept)
+    assert footprint(llm_npu()).shadow_weights_bytes == 0
+
+
+def test_total_is_the_sum_of_its_parts() -> None:
+    found = footprint(llm_npu(outlier_pruning_rate=0.5, graph="per-chunk"))
+    parts = (
+        found.weights_bytes,
+        found.graph_weights_bytes,
+        found.graph_buffers_bytes,
+        found.kv_cache_bytes,
+        found.activation_bytes,
+        found.shadow_weights_bytes,
+    )
+    assert min(parts) > 0
+    assert found.total_bytes == sum(parts)
+
+
+def test_activations_are_those_of_the_largest_operator() -> None:
+    # The gated activation reads two tensors of 256 x 1536 fp16 and writes one; its dequantization reads and writes two.
+    assert footprint(llm_npu()).activation_bytes == 4 * 256 * 1536 * 2
+
+
+@pytest.mark.parametrize(("limit", "sessions"), [(None, 1), (1e12, 1), (60e6, 3)])
+def test_npu_sessions(limit: float | None, sessions: int) -> None:
+    soc = SOC.override({"processors.npu.addressable_memory_bytes": limit}, "soc")
+    found = footprint(llm_npu(), soc=soc)
+    assert 120e6 < found.npu_bytes < 180e6
+    assert found.npu_sessions == sessions
+    assert footprint(load_engine("cpu-only")).npu_sessions == 0
+
+
+def test_model_that_does_not_fit() -> None:
+    soc = SOC.override({"dram.capacity_bytes": 2e9}, "soc")
+    with pytest.raises(
+        SocsimError,
+        match=r"^llama-2-7b with 64 prompt and 1 output tokens needs 6\.\d GB on snapdragon-8-gen-3, "
+        r"allowed: 2\.0 GB \(dram\.capacity_bytes\); "
+        r"the largest part is weights with 6\.\d GB$",
+    ):
+        footprint(llm_npu(), load_model("llama-2-7b"), soc, prompt_tokens=64)
+
+
+def test_kv_cache_that_does_not_fit() -> None:
+    with pytest.warns(UserWarning, match="exceed"), pytest.raises(SocsimError, match=r"the largest part is kv_cache with 27\.5 GB$"):
+        footprint(llm_npu(), load_model("gemma-2b").override({"num_key_value_heads": 8}, "model"), prompt_tokens=186368)
+
+
+def test_preparation() -> None:
+    cycle = SOC.processors["npu"].graph_life_cycle
+    assert cycle is not None
+    weights = 30 * BLOCK_MACS
+    once = cycle.build_s + cycle.optimize_s_per_weight_byte * weights
+
+    def preparation(engine: Engine, soc: SoC = SOC, prompt: int = 1024) -> tuple[float, float]:
+        found = graph_preparation(SMOL, engine, soc, chunk_plan(engine, Run(prompt_tokens=prompt)))
+        return found.total_s, found.charged_s
+
+    assert preparation(llm_npu()) == pytest.approx((cycle.setup_s + 4 * once, 0.0))
+    assert preparation(llm_npu(prebuilt_chunk_tokens=[])) == pytest.approx((cycle.setup_s + once, 0.0))
+    assert preparation(llm_npu(prebuilt_chunk_tokens=[32], chunk_tokens=64)) == pytest.approx((cycle.setup_s + 2 * once, 0.0))
+    assert preparation(llm_npu(graph="per-chunk")) == pytest.approx((cycle.setup_s + 4 * once, 0.0))
+    assert preparation(llm_npu(graph="per-chunk"), prompt=2048) == pytest.approx((cycle.setup_s + 8 * once, 0.0))
+    assert preparation(llm_npu(graph="rebuilt")) == pytest.approx((cycle.setup_s + once + cycle.free_s, once))
+    assert preparation(load_engine("cpu-only")) == (0.0, 0.0)
+    assert preparation(llm_npu(), SOC.override({"processors.npu.graph_life_cycle": None}, "soc")) == (0.0, 0.0)
+    cpu_linears = {"placement.linears": "cpu", "shadow_outliers": False}
+    assert preparation(llm_npu(**cpu_linears)) == (0.0, 0.0)
