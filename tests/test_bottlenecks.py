@@ -135,9 +135,16 @@ def test_prefix_is_followed_to_its_latest_member() -> None:
     ]
 
 
-def test_decode_is_no_part_of_the_path() -> None:
-    costs = hand_costs([("npu", 10, 0, ()), ("cpu", 500, 0, (0,))], prefill_count=1)
-    assert [step.subgraph for step in critical_path(simulate(costs.graph, costs, "fifo"))] == [0]
+def test_decode_is_no_part_of_path_and_gaps() -> None:
+    costs = hand_costs([("cpu", 5, 0, ()), ("npu", 10, 0, (0,)), ("cpu", 500, 0, (1,)), ("gpu", 1, 0, (2,))], prefill_count=2)
+    timeline = simulate(costs.graph, costs, "fifo")
+    assert [step.subgraph for step in critical_path(timeline)] == [0, 1]
+    assert largest_gaps(timeline) == ()
+
+
+def test_the_nanosecond_that_nothing_takes_at_least_is_launch() -> None:
+    costs = hand_costs([("npu", 0, 0, ()), ("npu", 0, 5, (0,))])
+    assert [step.parts_ns for step in critical_path(simulate(costs.graph, costs, "fifo"))] == [(1, 0, 0, 0, 0, 0, 0), (1, 0, 0, 0, 0, 4, 0)]
 
 
 def check_path(timeline: Timeline) -> None:
