@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -121,15 +121,10 @@ def make_cases(workload: Workload, engines: Sequence[str], schedulers: Sequence[
 
 def _simulate_all(cases: Sequence[Case], explain: bool, log: Path | None) -> tuple[list[Finished], SocsimError | None]:
     """Simulate all cases; a policy that fails ends it, and what was finished before is kept."""
-    from rich.console import Console
-    from rich.progress import track
-
     from socsim.bottlenecks import explain as explain_result
 
     finished: list[Finished] = []
-    progress = Console(stderr=True)
-    hidden = len(cases) < 2 or not progress.is_terminal
-    for number, case in enumerate(track(cases, "simulating", console=progress, disable=hidden, transient=True), start=1):
+    for number, case in enumerate(_with_progress(cases), start=1):
         try:
             result, failure = simulate_case(case, log and _numbered(log, number, case))
             finished.append(Finished(result, explain_result(result, case.engine.scheduler) if explain else None))
@@ -138,6 +133,15 @@ def _simulate_all(cases: Sequence[Case], explain: bool, log: Path | None) -> tup
         except SocsimError as error:
             return finished, SocsimError(f"engine {case.engine.name}, scheduler {case.engine.scheduler}: {error}")
     return finished, None
+
+
+def _with_progress(cases: Sequence[Case]) -> Iterable[Case]:
+    """Return the cases, with a progress bar on standard error if there are several and somebody looks."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(cases, "simulating", console=console, transient=True) if len(cases) > 1 and console.is_terminal else cases
 
 
 def _numbered(log: Path, number: int, case: Case) -> Path:

@@ -152,3 +152,16 @@ def test_a_log_that_cannot_be_completed_loses_no_result(
     assert outcome.code == 2
     assert len(outcome.json["runs"]) == 1
     assert outcome.err == "socsim: error: cannot write the decision log '/dev/full': No space left on device\n"
+
+
+@pytest.mark.parametrize(("engines", "shown"), [(1, False), (2, True)])
+def test_progress_is_shown_on_a_terminal_if_there_are_several_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, engines: int, shown: bool
+) -> None:
+    options = ["--engine", "cpu-only"] * engines + ["--set", "model.num_hidden_layers=1", "--json"]
+    assert call_well(capsys, "compare", *SMALL, *options).err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    outcome = call_well(capsys, "compare", *SMALL, *options)
+    assert ("simulating" in outcome.err) == shown
+    assert len(outcome.json["runs"]) == engines
