@@ -33,8 +33,7 @@ _SYNCHRONIZATION, _STREAMING, _WAITING = 4, 5, 6
 Key = tuple[str, str, str]
 """Processor, stage, part."""
 
-IDLE, POLICY = "idle", "policy"
-GAPS = 10
+IDLE, POLICY, GAPS = "idle", "policy", 10
 
 _OWN = ("launch", "linear", "attention", "float")
 _FREE: dict[str, tuple[str, str, dict[str, Any]]] = {
