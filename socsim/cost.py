@@ -33,6 +33,7 @@ PARTS = ("launch", "linear", "attention", "float", "synchronization")
 """Parts of a subgraph's own time: launch, linears, attention products, element-wise work and outlier fetches, hand-over."""
 
 NANOSECONDS = 1_000_000_000
+PER_NS = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +61,8 @@ class Costs:
     @cached_property
     def expected_ns(self) -> list[int]:
         """Duration of each subgraph when nothing else uses DRAM: what profiling would show."""
-        bandwidth = self.bandwidth_bytes_per_s[self.graph.processor_index] if len(self.graph) else np.zeros(0)
-        stream = np.rint(self.dram_bytes / bandwidth * NANOSECONDS)
+        caps = np.minimum(self.bandwidth_bytes_per_s, self.achievable_bytes_per_s) * PER_NS
+        stream = np.rint(self.dram_bytes / caps[np.array(self.graph.processor_index, dtype=np.int64)])
         expected: list[int] = np.maximum(stream, np.maximum(self.fixed_ns, 1)).astype(np.int64).tolist()
         return expected
 
@@ -149,11 +150,11 @@ def product_s(
     throughput = processor.throughput.get(data_type)  # type: ignore[call-overload]
     if throughput is None:
         raise unknown_name("data type of a product on this processor", data_type, processor.throughput)
-    padding = 1.0
-    for size in (rows, inner, columns):
-        padding *= -(-size // processor.tile) * processor.tile / size
-    total = (rows * inner * columns * count if macs is None else macs) * padding
-    seconds = 2.0 * total * (1.0 + throughput.half_rate_rows / rows) / throughput.peak_ops_per_s
+    padded = [-(-size // processor.tile) * processor.tile for size in (rows, inner, columns)]
+    total = float(rows * inner * columns * count if macs is None else macs)
+    for size, whole in zip((rows, inner, columns), padded, strict=True):
+        total *= whole / size
+    seconds = 2.0 * total * (1.0 + throughput.half_rate_rows / padded[0]) / throughput.peak_ops_per_s
     if throughput.input_bytes_per_s is not None:
         seconds += rows * inner * count * DATA_TYPE_BYTES[data_type] / throughput.input_bytes_per_s
     return float(seconds / speedup + throughput.overhead_s * count)

@@ -142,6 +142,8 @@ class TaskGraph:
     def _check_prefix(self, prefix: Prefix) -> None:
         if len(prefix.members) != len(prefix.waiters):
             raise SocsimError("task graph: a prefix needs one tuple of waiters for each member")
+        if len({self.subgraphs[member].processor for member in prefix.members if 0 <= member < len(self.subgraphs)}) > 1:
+            raise SocsimError("task graph: the members of a prefix should run on one processor, from which they are handed over")
         latest = -1
         for member, waiters in zip(prefix.members, prefix.waiters, strict=True):
             latest = max(latest, member)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from socsim.cost import PER_NS
 from socsim.errors import unknown_name
 
-PER_NS = 1e-9
 Flow = tuple[float, float, int]
 """Cap (bytes/ns), bytes left, processor."""
 
@@ -25,13 +25,13 @@ class Memory:
     Parameters
     ----------
     bandwidth_bytes_per_s
-        Cap of each processor.
+        Cap of each processor; one above what DRAM achieves counts as that.
     achievable_bytes_per_s
         What all flows together get at most.
     """
 
     def __init__(self, bandwidth_bytes_per_s: Sequence[float], achievable_bytes_per_s: float) -> None:
-        self.caps = [cap * PER_NS for cap in bandwidth_bytes_per_s]
+        self.caps = [min(cap, achievable_bytes_per_s) * PER_NS for cap in bandwidth_bytes_per_s]
         self.achievable = achievable_bytes_per_s * PER_NS
         self.ends = [0] * len(self.caps)
         """When the latest flow of each processor ends, as far as is known now (ns)."""
@@ -60,7 +60,7 @@ class SharedMemory(Memory):
     """
 
     def __init__(self, bandwidth_bytes_per_s: Sequence[float], achievable_bytes_per_s: float) -> None:
-        super().__init__([min(cap, achievable_bytes_per_s) for cap in bandwidth_bytes_per_s], achievable_bytes_per_s)
+        super().__init__(bandwidth_bytes_per_s, achievable_bytes_per_s)
         self._flows: list[Flow] = []  # at `_clock`, by rising cap, then processor
         self._clock: float = 0.0
         self._first_end = 0.0  # when the first of two flows ends

@@ -72,12 +72,20 @@ def lockstep_pairs(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> C
 
 
 def _lockstep_steps(graph: TaskGraph) -> list[int]:
-    """Return the step of each subgraph: its depth in its chunk, one more in odd chunks, behind all earlier pairs."""
-    depth = [0] * len(graph)
+    """Return the step of each subgraph: its depth in its chunk, one more in odd chunks, behind all earlier pairs.
+
+    No step lies before that of what it needs, so that decode steps come behind the prefill.
+    """
+    depth, needed = [0] * len(graph), [_nearest_needed(graph, index) for index in range(len(graph))]
     for index, subgraph in enumerate(graph.subgraphs):
-        needed = list(graph.predecessors[index])
-        needed += [graph.prefixes[p].members[rank] for p, rank in graph.prefixes_needed.get(index, ())]
-        inside = [depth[other] + 1 for other in needed if graph.subgraphs[other].chunk == subgraph.chunk]
-        depth[index] = max(inside, default=0)
+        depth[index] = max([depth[other] + 1 for other in needed[index] if graph.subgraphs[other].chunk == subgraph.chunk], default=0)
     length = max(depth, default=0) + 2
-    return [subgraph.chunk // 2 * length + subgraph.chunk % 2 + depth[i] for i, subgraph in enumerate(graph.subgraphs)]
+    steps = [subgraph.chunk // 2 * length + subgraph.chunk % 2 + depth[index] for index, subgraph in enumerate(graph.subgraphs)]
+    for index in range(len(graph)):
+        steps[index] = max([steps[index], *(steps[other] for other in needed[index])])
+    return steps
+
+
+def _nearest_needed(graph: TaskGraph, index: int) -> list[int]:
+    """Return what a subgraph needs, of each prefix only the last member."""
+    return [*graph.predecessors[index], *(graph.prefixes[p].members[rank] for p, rank in graph.prefixes_needed.get(index, ()))]

@@ -86,7 +86,8 @@ def _child(node: Any, key: str, seen: list[str], where: str) -> Any:
 
 def _one_line(spec: type[BaseModel], error: ValidationError) -> str:
     """Describe the first problem of a validation error, and how many more fields have one."""
-    problems = error.errors(include_url=False)
+    # A misspelled name makes two problems: that it is unknown says more than that the right one is missing.
+    problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
     path = _field_path(first["loc"])
     others = {_field_path(problem["loc"]) for problem in problems} - {path}

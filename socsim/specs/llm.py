@@ -125,6 +125,8 @@ def llm_from_config(config: Mapping[str, Any], name: str, where: str) -> LLM:
     if family not in FAMILIES:
         raise SocsimError(f"{where}: field 'model_type' is {family!r}{did_you_mean(family, FAMILIES)}; allowed: {', '.join(FAMILIES)}")
     heads, hidden = _needed(config, "num_attention_heads", where), _needed(config, "hidden_size", where)
+    if config.get("head_dim") is None and hidden % heads:
+        raise SocsimError(f"{where}: hidden_size {hidden} is no multiple of num_attention_heads {heads}, and there is no head_dim")
     phi = family == "phi"
     attention_bias = bool(config.get("attention_bias", False))
     data = {

@@ -13,7 +13,7 @@ class Throughput(Spec):
     """How fast one processor multiplies matrices of one data type.
 
     A product of M x K by K x N takes
-    ``overhead_s + 2 M' K' N' (1 + half_rate_rows / M) / peak_ops_per_s + M K bytes / input_bytes_per_s``,
+    ``overhead_s + 2 M' K' N' (1 + half_rate_rows / M') / peak_ops_per_s + M K bytes / input_bytes_per_s``,
     where M', K', N' are padded to the tile.
     """
 
