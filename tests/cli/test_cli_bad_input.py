@@ -75,7 +75,7 @@ def test_arguments(capsys: pytest.CaptureFixture[str], arguments: list[str], wor
     [
         ("--soc", "a.toml", b"a = [", ["a.toml: malformed TOML"]),
         ("--soc", "a.toml", b"\xff\xfe", ["a.toml: is no UTF-8 text"]),
-        ("--soc", "a.toml", b"foo = 1", ["a.toml: field 'processors' is missing"]),
+        ("--soc", "a.toml", b"description = 'x'", ["a.toml: field 'processors' is missing"]),
         ("--engine", "a.toml", b"chunk_tokens = 256", ["a.toml: field"]),
         ("--model", "config.json", b"{", ["config.json: malformed JSON"]),
         ("--model", "config.json", b"[]", ["config.json: should hold a JSON object"]),
@@ -185,3 +185,9 @@ def test_json_holds_no_nan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_application_is_what_main_runs() -> None:
     assert {command.name for command in app.registered_commands} == {"run", "compare", "list", "show"}
+
+
+def test_unknown_fields(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shipped = Path(__file__).parents[2] / "hardware_models" / "soc_toy-phone.toml"
+    (tmp_path / "a.toml").write_text("flsh = 1\n" + shipped.read_text())
+    assert_refused(capsys, ["run", "--soc", str(tmp_path / "a.toml")], "a.toml: unknown field 'flsh'", "did you mean 'flash'")
