@@ -21,13 +21,14 @@ POLICIES = sorted(SCHEDULERS)
 ANY_GRAPH = ["sequential", "fifo", "out-of-order", "out-of-order-earliest-position"]
 """Policies that do not presume the structure of chunks."""
 WORK_CONSERVING = ["fifo", "out-of-order", "out-of-order-earliest-position"]
-SEEDS = range(40)
+SEEDS = (*range(40), 199, 320, 328)
+"""The last three have flows that end at half a nanosecond, so that rounding shows."""
 
 
 def timelines(policy: str, memory: str) -> list[Timeline]:
     """Simulate random prefills on one to three processors."""
-    cases = [random_costs(seed, processors=1 + seed % 3) for seed in SEEDS]
-    return [simulate(costs.graph, costs, policy, memory=memory, seed=seed) for seed, costs in zip(SEEDS, cases, strict=True)]
+    cases = [(seed, random_costs(seed, processors=1 + seed % 3)) for seed in SEEDS]
+    return [simulate(costs.graph, costs, policy, memory=memory, seed=seed) for seed, costs in cases]
 
 
 def critical_path_ns(costs: Costs) -> int:

@@ -7,9 +7,11 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 import pytest
+from random_graphs import hand_costs
 
 from socsim.errors import SocsimError
 from socsim.memory import MODES, Memory, PrivateMemory, SharedMemory, make_memory
+from socsim.simulator import simulate
 
 
 class Flow(NamedTuple):
@@ -156,8 +158,24 @@ def test_flow_of_no_bytes_ends_at_once() -> None:
 
 
 def test_private_flows_do_not_meet() -> None:
-    memory = PrivateMemory([1e9, 2e9], 1e9)
+    memory = PrivateMemory([1e9, 2e9], 2e9)
     assert (memory.start(0, 100.0, 0), memory.start(1, 100.0, 0)) == (100, 50)
+
+
+@pytest.mark.parametrize("mode", ["private", "shared"])
+def test_cap_above_what_dram_achieves_counts_as_that(mode: str) -> None:
+    assert make_memory(mode, [4e9], 2e9).start(0, 1000.0, 0) == 500
+    costs = hand_costs([("cpu", 1, 1000, [])], bandwidth={"cpu": 4e9}, achievable=2e9)
+    when, rate = simulate(costs.graph, costs, "fifo", memory=mode).dram_rate
+    assert (when.tolist(), rate.tolist()) == ([0, 500], [2e9, 0.0])
+
+
+def test_no_flow_ends_earlier_than_alone() -> None:
+    # Alone, 2039 bytes at 2 bytes/ns take 1019.5 ns, which is rounded; a second flow that takes nothing away changes nothing.
+    for start in range(4):
+        alone, beside = SharedMemory([2e9, 1e9], 4e9), SharedMemory([2e9, 1e9], 4e9)
+        beside.start(1, 1e4, 0)
+        assert beside.start(0, 2039.0, start) >= alone.start(0, 2039.0, start)
 
 
 def test_infinite_memory_takes_no_time() -> None:
