@@ -125,6 +125,15 @@ class TaskGraph:
     def __post_init__(self) -> None:
         if self.prefill_count < 0:
             object.__setattr__(self, "prefill_count", len(self.subgraphs))
+        self._check_predecessors()
+        members = [member for prefix in self.prefixes for member in prefix.members]
+        if len(set(members)) != len(members):
+            raise SocsimError("task graph: a subgraph is a member of two prefixes")
+        for prefix in self.prefixes:
+            self._check_prefix(prefix)
+        self._check_needed_once()
+
+    def _check_predecessors(self) -> None:
         if len(self.predecessors) != len(self.subgraphs):
             raise SocsimError(f"task graph: {len(self.subgraphs)} subgraphs but {len(self.predecessors)} lists of predecessors")
         for index, needed in enumerate(self.predecessors):
@@ -133,11 +142,14 @@ class TaskGraph:
                     raise SocsimError(f"task graph: subgraph {index} needs {other}, which does not stand before it")
             if len(set(needed)) != len(needed):
                 raise SocsimError(f"task graph: subgraph {index} names a predecessor twice")
-        members = [member for prefix in self.prefixes for member in prefix.members]
-        if len(set(members)) != len(members):
-            raise SocsimError("task graph: a subgraph is a member of two prefixes")
-        for prefix in self.prefixes:
-            self._check_prefix(prefix)
+
+    def _check_needed_once(self) -> None:
+        for waiter, needed in self.prefixes_needed.items():
+            for p, rank in needed:
+                for other in self.predecessors[waiter]:
+                    prefix, place = self.prefix_of.get(other, (-1, 0))
+                    if prefix == p and place <= rank:
+                        raise SocsimError(f"task graph: subgraph {waiter} needs {other} both directly and through a prefix")
 
     def _check_prefix(self, prefix: Prefix) -> None:
         if len(prefix.members) != len(prefix.waiters):

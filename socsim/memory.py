@@ -103,8 +103,8 @@ class SharedMemory(Memory):
             step, first = fast_left / fast_rate, fast[2]
             cap, left, last = survivor = (slow_cap, slow_left - slow_rate * step, slow[2])
         self._first_end, self._survivor = now + step, survivor
-        end, quiet, ends = round(now + step), round(now + step + left / cap), self.ends
-        ends[new[2]] = now
+        end, quiet, ends = now + round(step), now + round(step + left / cap), self.ends
+        ends[new[2]] = now + round(new[1] / new[0])  # alone; the other can only push it back
         if end > ends[first]:
             ends[first] = end
         if quiet > ends[last]:
@@ -118,10 +118,10 @@ class SharedMemory(Memory):
         flows.append((self.caps[processor], amount, processor))
         flows.sort(key=_order)
         self._flows, self._clock = flows, now
-        self.ends[processor] = now
+        self.ends[processor] = now + round(amount / self.caps[processor])  # alone; the others can only push it back
         self._first_end = float("inf")  # no survivor is known: should two flows be left, the next one comes here again
         for end, finished in self._evolve(flows, now, None)[1]:
-            self._quiet = round(end)
+            self._quiet = now + round(end - now)
             for place in finished:
                 self.ends[place] = max(self.ends[place], self._quiet)
         return self.ends[processor]

@@ -180,7 +180,7 @@ class _Run:
 
 def _take(ready: list[int], choice: int, graph: TaskGraph, view: View) -> None:
     """Remove a policy's choice from what is ready."""
-    place = bisect_left(ready, choice) if isinstance(choice, int) else len(ready)
+    place = bisect_left(ready, choice) if isinstance(choice, (int, np.integer)) else len(ready)
     if place == len(ready) or ready[place] != choice:
         name = graph.processors[view.processor]
         raise SocsimError(f"scheduler chose {choice!r} for the {name} at {view.now_ns} ns, which is not ready; allowed: {_some(ready)}")

@@ -68,6 +68,11 @@ def test_bad_prefixes(prefixes: list[Prefix], message: str) -> None:
         TaskGraph(subgraphs("cpu", "cpu", "cpu"), ((), (), ()), tuple(prefixes))
 
 
+def test_nothing_is_needed_twice() -> None:
+    with pytest.raises(SocsimError, match="subgraph 1 needs 0 both directly and through a prefix"):
+        TaskGraph(subgraphs("npu", "cpu"), ((), (0,)), (Prefix((0,), ((1,),)),))
+
+
 def test_members_of_a_prefix_share_a_processor() -> None:
     # The hand-over of a prefix counts from its last completion, which is right for members of one processor only.
     with pytest.raises(SocsimError, match=r"^task graph: .*prefix.*processor"):

@@ -80,6 +80,8 @@ def _without_table(explanation: Explanation) -> tuple[str, Table]:
     """Return the TTFT if each resource cost nothing, the most limiting first."""
     table = _table(["resource", "TTFT", "change"], 2)
     for resource, seconds in sorted(explanation.without.items(), key=lambda item: item[1]):
+        if resource.endswith("_compute") and seconds == explanation.ttft_s:  # a processor that is not used
+            continue
         change = seconds / explanation.ttft_s - 1
         table.add_row(resource.replace("_", " "), quantity(seconds, "s"), f"{change * 100:+.1f} %")
     return f"TTFT of {quantity(explanation.ttft_s, 's')} if one resource cost nothing", table

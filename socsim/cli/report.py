@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from socsim.cli.units import digits, percent, quantity
 
@@ -66,6 +66,14 @@ def describe_chunks(rows: Sequence[int], padding: int) -> str:
     return f"{plan} tokens{f', {padding:,} of them padding' if padding else ''}"
 
 
+def _processor_rows(record: Mapping[str, Any]) -> Iterator[Row]:
+    """Return utilization and bubble rate of each processor that the prefill uses."""
+    for name in ("npu", "cpu", "gpu"):
+        if record[f"{name}_utilization"]:
+            for label, field in (("utilization", f"{name}_utilization"), ("bubble rate", f"{name}_bubble_rate")):
+                yield f"{name.upper()} {label}", percent(record[field]), field
+
+
 def groups(result: Result) -> Iterator[tuple[str, list[Row]]]:
     """Return the rows of the table by group."""
     record = result.record
@@ -85,16 +93,7 @@ def groups(result: Result) -> Iterator[tuple[str, list[Row]]]:
         ],
     )
     yield "throughput", [row("prefill", "prefill_tokens_per_s", "tokens/s"), row("decode", "decode_tokens_per_s", "tokens/s")]
-    used = [name for name in ("npu", "cpu", "gpu") if record[f"{name}_utilization"]]
-    yield (
-        "prefill utilization and bubbles",
-        [
-            (f"{name.upper()} {label}", percent(record[f"{name}_{field}"]), f"{name}_{field}")
-            for name in used
-            for label, field in (("utilization", "utilization"), ("bubble rate", "bubble_rate"))
-        ]
-        + [("subgraphs", digits(record["subgraphs"]), "subgraphs")],
-    )
+    yield "prefill utilization and bubbles", [*_processor_rows(record), ("subgraphs", digits(record["subgraphs"]), "subgraphs")]
     yield (
         f"power and energy (calibration {record['power_calibration']})",
         [

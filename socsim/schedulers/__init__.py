@@ -67,10 +67,10 @@ def load_scheduler(scheduler: str | Prepare) -> Prepare:
         raise unknown_name("scheduler", scheduler, [*SCHEDULERS, "module:function"])
     try:
         found: Prepare = getattr(import_module(module_name), function)
-    except ImportError as error:
-        raise SocsimError(f"scheduler '{scheduler}': cannot import module '{module_name}': {error}") from None
     except AttributeError:
         raise SocsimError(f"scheduler '{scheduler}': module '{module_name}' has no '{function}'") from None
+    except Exception as error:  # whatever a user's module does wrong when it is imported
+        raise SocsimError(f"scheduler '{scheduler}': cannot import module '{module_name}': {type(error).__name__}: {error}") from None
     if not callable(found):
         raise SocsimError(f"scheduler '{scheduler}': '{function}' is no function")
     return found

@@ -13,10 +13,8 @@ def sequential(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choos
     """Run one subgraph at a time on the whole SoC, in the order chunk, block, stage: no overlap."""
 
     def choose(ready: Sequence[int], view: View) -> int | None:
-        if any(index >= 0 for index in view.running):
-            return None
-        first = min(others[0] for others in view.ready if others)
-        return first if first == ready[0] else None
+        following = len(view.completed)
+        return following if ready[0] == following and max(view.running) < 0 else None
 
     return choose
 
