@@ -194,7 +194,8 @@ class CostModel:
         self.mechanism = soc.synchronization[engine.synchronization]
         scale = {str(name): rate for name, rate in soc.operating_points[run.operating_point].rate_scale.items()}
         self.speedup = {
-            name: processor.thread_speedup(engine.cpu_threads if name == "cpu" else processor.reference_threads) * scale.get(name, 1.0)
+            name: processor.thread_speedup((engine.cpu_threads if name == "cpu" else None) or processor.reference_threads)
+            * scale.get(name, 1.0)
             for name, processor in self.processors.items()
         }
 

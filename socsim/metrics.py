@@ -43,7 +43,7 @@ def power_model(soc: SoC, engine: Engine, run: Run) -> PowerModel:
     idle: dict[str, float] = {}
     extra: dict[str, float] = {}
     for name, power in calibration.processors.items():
-        threads = engine.cpu_threads if name == "cpu" else 1
+        threads = engine.cpu_threads or soc.processors["cpu"].reference_threads if name == "cpu" else 1
         active = power.active_w[min(threads, len(power.active_w)) - 1] * scale.get(name, 1.0)
         idle[name], extra[name] = power.idle_w, max(0.0, active - power.idle_w)
     return PowerModel(run.power_calibration, calibration.base_w + sum(idle.values()), idle, extra, calibration.dram_j_per_byte)

@@ -118,7 +118,7 @@ class OperatorModel:
     def weight_bytes(self, inner: int, columns: int) -> int:
         """Return the bytes of a weight matrix as stored, with an fp16 scale for each group where there are groups."""
         stored = inner * columns * self.precision.weight_bits // 8
-        if self.precision.quantization == "per-group":
+        if self.precision.group_size is not None and self.precision.quantization == "per-group":
             stored += -(-inner // self.precision.group_size) * columns * NORM_BYTES
         return stored
 
@@ -158,7 +158,7 @@ class OperatorModel:
                 count=count,
             )
         )
-        if precision.quantization == "per-group":
+        if precision.group_size is not None and precision.quantization == "per-group":
             groups = -(-inner // precision.group_size)
             partial = rows * columns * groups * count
             operators.append(

@@ -165,7 +165,9 @@ def test_embedding_reads_the_rows_it_needs() -> None:
 @pytest.mark.parametrize(
     "name", ["attn_norm", "q_proj", "rope", "kv_append", "attention", "o_proj", "attn_residual", "activation", "down_proj", "lm_head"]
 )
-@pytest.mark.parametrize("precision", [{}, {"quantization": "per-group"}, {"linear_type": "fp16", "quantization": "none"}])
+@pytest.mark.parametrize(
+    "precision", [{}, {"quantization": "per-group", "group_size": 32}, {"linear_type": "fp16", "quantization": "none"}]
+)
 def test_executions_scale_everything_but_dimensions(name: str, precision: dict[str, Any]) -> None:
     once, thrice = site(name, **precision), site(name, count=3, **precision)
     scaled = ("ops", "input_bytes", "output_bytes", "weight_bytes", "kv_bytes", "macs", "count")

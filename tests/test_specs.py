@@ -80,7 +80,14 @@ def test_several_overrides_are_checked_together() -> None:
             "int4",
             r"field 'precision\.linear_type': input should be 'int8', 'fp16' or 'fp32', not 'int4' \(did you mean 'int8'\?\)",
         ),
-        (ENGINE, "precision.quantization", "per-group", r"shadow_outliers needs precision\.quantization 'per-tensor'"),
+        (ENGINE, "precision.quantization", "per-group", "quantization 'per-group' needs a group_size"),
+        (
+            ENGINE,
+            "precision",
+            {"linear_type": "int8", "weight_bits": 8, "quantization": "per-group", "group_size": 32},
+            r"shadow_outliers needs precision\.quantization 'per-tensor'",
+        ),
+        (ENGINE, "outlier_channels", 0, "shadow_outliers needs outlier_channels above 0"),
         (ENGINE, "no.such", 1, "no such field"),
     ],
 )

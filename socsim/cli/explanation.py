@@ -47,13 +47,19 @@ def _table(columns: Sequence[str], numbers: int) -> Table:
     return table
 
 
+def _time_unit(seconds: float) -> tuple[float, str]:
+    """Return the divisor and unit for a column of times up to some length; whole seconds would round small ones away."""
+    divisor, unit = scale(seconds, "s")
+    return (1e-3, "ms") if unit == "s" else (divisor, unit)
+
+
 def _path_table(explanation: Explanation) -> tuple[str, Table]:
     """Return the critical path by processor and stage (rows) and part (columns), longest row first."""
     parts = [part for part, seconds in explanation.parts.items() if seconds]
     sums: dict[tuple[str, str], dict[str, float]] = {}
     for row in explanation.path:
         sums.setdefault((row.processor.upper(), row.stage), {})[row.part] = row.seconds
-    divisor, unit = scale(max(explanation.parts.values()), "s")
+    divisor, unit = _time_unit(max(explanation.parts.values()))
     table = _table(["", "stage", *(SHORT.get(part, part) for part in parts), "sum", "%"], len(parts) + 2)
 
     def add(names: tuple[str, str], times: dict[str, float], style: str = "") -> None:
@@ -89,9 +95,7 @@ def _without_table(explanation: Explanation) -> tuple[str, Table]:
 
 def _gap_table(explanation: Explanation) -> tuple[str, Table]:
     """Return the longest idle gaps and what they waited for."""
-    divisor, unit = scale(max((gap.start_s + gap.duration_s for gap in explanation.gaps), default=0.0), "s")
-    if unit == "s":
-        divisor, unit = 1e-3, "ms"
+    divisor, unit = _time_unit(max((gap.start_s + gap.duration_s for gap in explanation.gaps), default=0.0))
     table = _table(["", "before", "waited for", "start", "idle", "of it\nready"], 3)
     for gap in explanation.gaps:
         by = f" ({gap.waited_for_processor.upper()})" if gap.waited_for_processor else ""

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from socsim.specs.base import Count, DataType, Fraction, ProcessorName, Spec
+from socsim.specs.base import Count, DataType, Fraction, NonNegativeCount, ProcessorName, Spec
 
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -22,7 +22,7 @@ class Precision(Spec):
     linear_type: DataType = Field(description="data type in which linears are multiplied")
     weight_bits: Literal[4, 8, 16] = Field(description="bits in which weights are stored; fewer than the product's are dequantized")
     quantization: Literal["per-tensor", "per-group", "none"]
-    group_size: Count = Field(32, description="weights that share one scale, with per-group quantization")
+    group_size: Count | None = Field(None, description="weights that share one scale; needed with per-group quantization")
     activation_type: DataType = "fp16"
     kv_cache_type: DataType = "fp16"
 
@@ -33,6 +33,8 @@ class Precision(Spec):
                 f"quantization '{self.quantization}' does not go with linear_type '{self.linear_type}'; "
                 "int8 needs per-tensor or per-group, float needs none"
             )
+        if self.quantization == "per-group" and self.group_size is None:
+            raise ValueError("quantization 'per-group' needs a group_size")
         return self
 
     @property
@@ -71,19 +73,20 @@ class Engine(Spec):
     merge_adjacent: bool = Field(False, description="neighboring stages on one processor become one subgraph")
     shadow_outliers: bool = Field(False, description="compute outlier channels in float beside the int8 product")
     outlier_pruning_rate: Fraction = Field(1.0, description="share of linears, least important first, whose outliers get no shadow work")
-    outlier_channels: Count = Field(10, description="outlier channels of one linear in one chunk")
-    hot_channel_fraction: Fraction = Field(0.03, description="share of channels whose float weights stay in memory")
-    cold_outlier_fraction: Fraction = Field(0.2, description="share of outliers in other channels, fetched from flash")
-    pruned_fallback: Literal["max-abs", "clip"] = Field("max-abs", description="activation scale of linears without shadow work")
+    outlier_channels: NonNegativeCount = Field(0, description="outlier channels of one linear in one chunk")
+    hot_channel_fraction: Fraction = Field(0.0, description="share of channels whose float weights stay in memory")
+    cold_outlier_fraction: Fraction = Field(0.0, description="share of outliers in other channels, fetched from flash")
     synchronization: str = Field(description="mechanism of the SoC by which processors hand tensors over")
     scheduler: str
-    cpu_threads: Count = 4
+    cpu_threads: Count | None = Field(None, description="threads of CPU work; none: those at which the SoC's rates were measured")
     decode_processor: ProcessorName = "cpu"
 
     @model_validator(mode="after")
     def _check_combination(self) -> Self:
         if self.shadow_outliers and self.precision.quantization != "per-tensor":
             raise ValueError("shadow_outliers needs precision.quantization 'per-tensor'")
+        if self.shadow_outliers and not self.outlier_channels:
+            raise ValueError("shadow_outliers needs outlier_channels above 0")
         if self.chunk_tokens == "auto" and not self.prebuilt_chunk_tokens:
             raise ValueError("chunk_tokens 'auto' needs prebuilt_chunk_tokens to choose from")
         if list(self.prebuilt_chunk_tokens) != sorted(set(self.prebuilt_chunk_tokens)):

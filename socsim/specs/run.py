@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from socsim.specs.base import Count, NonNegative, Spec
+from socsim.specs.base import Count, NonNegative, NonNegativeCount, Spec
 
 
 class Run(Spec):
@@ -14,7 +14,7 @@ class Run(Spec):
 
     prompt_tokens: Count
     output_tokens: Count = Field(1, description="the prefill gives the first, each decode step one more")
-    cached_tokens: Annotated[int, Field(ge=0)] = Field(0, description="prompt tokens whose keys and values are there already")
+    cached_tokens: NonNegativeCount = Field(0, description="prompt tokens whose keys and values are there already")
     memory: Literal["shared", "private", "infinite"] = Field(
         "shared", description="DRAM: shared by all, private to each processor, or infinitely fast"
     )
