@@ -39,7 +39,7 @@ _OWN = ("launch", "linear", "attention", "float")
 _FREE: dict[str, tuple[str, str, dict[str, Any]]] = {
     "npu_compute": ("NPU-bound", "NPU compute", {"parts": _OWN, "processor": "npu"}),
     "gpu_compute": ("GPU-bound", "GPU compute", {"parts": _OWN, "processor": "gpu"}),
-    "cpu_float": ("CPU-bound", "CPU work", {"parts": _OWN[1:], "processor": "cpu"}),
+    "cpu_compute": ("CPU-bound", "CPU work", {"parts": _OWN[1:], "processor": "cpu"}),
     "weight_streaming": ("DRAM-bound", "weight streaming", {"dram": True}),
     "synchronization": ("Synchronization-bound", "synchronization", {"parts": ("synchronization",), "latency": True}),
     "contention": ("Contention-bound", "sharing of DRAM", {}),
@@ -226,7 +226,7 @@ def _rows(total: Counter[Key], makespan_ns: int) -> tuple[PathRow, ...]:
 def ttft_without(result: Result, scheduler: str | Prepare) -> dict[str, float]:
     """Return the TTFT (s) of a run if one resource cost nothing, by resource; the policy knows and adapts.
 
-    ``npu_compute`` and ``gpu_compute``: all own time of that processor's subgraphs but synchronization; ``cpu_float``: the
+    ``npu_compute`` and ``gpu_compute``: all own time of that processor's subgraphs but synchronization; ``cpu_compute``: the
     CPU's linears, attention and element-wise work; ``weight_streaming``: all DRAM traffic; ``synchronization``: hand-over
     work and latency; ``contention``: every processor has its bandwidth to itself.
 

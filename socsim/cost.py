@@ -1,15 +1,4 @@
-"""Seconds and bytes of each subgraph on its processor.
-
-A subgraph starts with the processor's launch overhead, then its operators compute one after the other while its DRAM
-bytes stream alongside; it ends when both have ended, and then its processor spends the work of handing results over.
-
-* Products follow `socsim.specs.Throughput`: a fixed time, multiplications padded to the tile at a rate that grows with
-  the rows, and the layout of the left operand.
-* Attention runs at the same rate, that of the activation type, as one product for each head.
-* Element-wise operators are bound by the bytes they read and write.
-* Weights and KV cache are streamed once; activations reach DRAM at the borders of a subgraph, inside it only beyond the
-  processor's on-chip memory.
-"""
+"""The cost of every subgraph of a task graph, as the simulator, the policies and the metrics read it."""
 
 from __future__ import annotations
 
@@ -20,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from socsim.errors import SocsimError, unknown_name
-from socsim.graph import DATA_TYPE_BYTES, Operator, TaskGraph, Work
+from socsim.errors import SocsimError
+from socsim.graph import TaskGraph
+from socsim.roofline import CostModel
 
 if TYPE_CHECKING:  # the simulator itself needs no descriptions, and starts faster without pydantic
-    from socsim.specs import Engine, Processor, Run, SoC
+    from socsim.specs import Engine, Run, SoC
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -34,6 +24,8 @@ PARTS = ("launch", "linear", "attention", "float", "synchronization")
 
 NANOSECONDS = 1_000_000_000
 PER_NS = 1e-9
+LONGEST_RUN_S = 1e9
+"""Work of a run that the clock holds with room to spare: it ends at 9.2e9 s."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,136 +106,6 @@ class Costs:
         )
 
 
-def product_s(
-    processor: Processor,
-    data_type: str,
-    rows: int,
-    inner: int,
-    columns: int,
-    *,
-    macs: int | None = None,
-    count: int = 1,
-    speedup: float = 1.0,
-) -> float:
-    """Return the computing time of `count` matrix products (rows x inner) . (inner x columns) on one processor.
-
-    Parameters
-    ----------
-    processor
-        The processor; it must have a throughput for the data type.
-    data_type
-        ``int8``, ``fp16`` or ``fp32``.
-    rows, inner, columns
-        Dimensions M, K, N of each product.
-    macs
-        MACs of all products together where that is not M K N each (attention).
-    count
-        Number of products.
-    speedup
-        Factor on all rates, by threads and clock.
-
-    Raises
-    ------
-    SocsimError
-        The processor has no throughput for the data type.
-    """
-    throughput = processor.throughput.get(data_type)  # type: ignore[call-overload]
-    if throughput is None:
-        raise unknown_name("data type of a product on this processor", data_type, processor.throughput)
-    padded = [-(-size // processor.tile) * processor.tile for size in (rows, inner, columns)]
-    total = float(rows * inner * columns * count if macs is None else macs)
-    for size, whole in zip((rows, inner, columns), padded, strict=True):
-        total *= whole / size
-    seconds = 2.0 * total * (1.0 + throughput.half_rate_rows / padded[0]) / throughput.peak_ops_per_s
-    if throughput.input_bytes_per_s is not None:
-        seconds += rows * inner * count * DATA_TYPE_BYTES[data_type] / throughput.input_bytes_per_s
-    return float(seconds / speedup + throughput.overhead_s * count)
-
-
-def subgraph_dram_bytes(work: Work, on_chip_memory_bytes: float) -> float:
-    """Return the bytes that a subgraph moves from and to DRAM.
-
-    Weights and KV cache once, input and output of the subgraph, and of each tensor between two operators what exceeds
-    the on-chip memory in one execution, written and read again.
-    """
-    total = float(work.weight_bytes + work.kv_bytes)
-    last = len(work.operators) - 1
-    for index, operator in enumerate(work.operators):
-        kept = on_chip_memory_bytes * operator.count
-        total += operator.input_bytes if index == 0 else max(0.0, operator.input_bytes - kept)
-        total += operator.output_bytes if index == last else max(0.0, operator.output_bytes - kept)
-    return total
-
-
-class CostModel:
-    """Costs of work on the processors of a SoC under one engine and operating point.
-
-    Raises
-    ------
-    SocsimError
-        The SoC lacks a processor, a synchronization mechanism or an operating point that is asked for.
-    """
-
-    def __init__(self, soc: SoC, engine: Engine, run: Run) -> None:
-        if engine.synchronization not in soc.synchronization:
-            raise unknown_name(f"synchronization of {soc.name}", engine.synchronization, soc.synchronization)
-        if run.operating_point not in soc.operating_points:
-            raise unknown_name(f"operating point of {soc.name}", run.operating_point, soc.operating_points)
-        self.soc = soc
-        self.processors: dict[str, Processor] = {str(name): processor for name, processor in soc.processors.items()}
-        self.mechanism = soc.synchronization[engine.synchronization]
-        scale = {str(name): rate for name, rate in soc.operating_points[run.operating_point].rate_scale.items()}
-        self.speedup = {
-            name: processor.thread_speedup((engine.cpu_threads if name == "cpu" else None) or processor.reference_threads)
-            * scale.get(name, 1.0)
-            for name, processor in self.processors.items()
-        }
-
-    def processor(self, name: str) -> Processor:
-        """Return a processor of the SoC by name."""
-        if name not in self.processors:
-            raise unknown_name(f"processor of {self.soc.name}", name, self.processors)
-        return self.processors[name]
-
-    def operator_s(self, operator: Operator, name: str) -> float:
-        """Return the computing time of an operator on a processor."""
-        processor, speedup = self.processor(name), self.speedup[name]
-        if operator.kind == "fetch":
-            return operator.weight_bytes / self.soc.flash.random_read_bytes_per_s
-        if operator.kind == "vector":
-            return (operator.input_bytes + operator.output_bytes) / (processor.vector_bytes_per_s * speedup)
-        try:
-            return product_s(
-                processor,
-                operator.data_type,
-                operator.rows,
-                operator.inner,
-                operator.columns,
-                macs=operator.macs,
-                count=operator.count,
-                speedup=speedup,
-            )
-        except SocsimError as error:
-            raise SocsimError(f"{self.soc.name}: processors.{name}: {error}") from None
-
-    def parts(self, work: Work, name: str) -> tuple[list[float], float]:
-        """Return the time of each of `PARTS` but the last, and the DRAM bytes, of work on a processor."""
-        processor = self.processor(name)
-        times = dict.fromkeys(PARTS, 0.0)
-        times["launch"] = processor.launch_overhead_s
-        for operator in work.operators:
-            part = {"product": "linear", "attention": "attention"}.get(operator.kind, "float")
-            times[part] += self.operator_s(operator, name)
-        return list(times.values()), subgraph_dram_bytes(work, processor.on_chip_memory_bytes)
-
-    def hand_over_s(self, output_bytes: int, targets: int) -> float:
-        """Return the producer's work of handing a result of some bytes to other processors."""
-        if not targets:
-            return 0.0
-        cache = 0.0 if self.mechanism.cache_bytes_per_s is None else output_bytes / self.mechanism.cache_bytes_per_s
-        return targets * self.mechanism.launch_work_s + cache
-
-
 def graph_costs(graph: TaskGraph, soc: SoC, engine: Engine, run: Run) -> Costs:
     """Return the cost of every subgraph of a task graph.
 
@@ -254,7 +116,7 @@ def graph_costs(graph: TaskGraph, soc: SoC, engine: Engine, run: Run) -> Costs:
     """
     model = CostModel(soc, engine, run)
     names = graph.processors
-    known: dict[tuple[int, str], tuple[list[float], float]] = {}
+    known: dict[tuple[int, str], tuple[dict[str, float], float]] = {}
     targets = _foreign_consumers(graph)
     parts_s = np.zeros((len(graph), len(PARTS)))
     dram_bytes = np.zeros(len(graph))
@@ -262,9 +124,10 @@ def graph_costs(graph: TaskGraph, soc: SoC, engine: Engine, run: Run) -> Costs:
         key = (id(subgraph.work), subgraph.processor)
         if key not in known:
             known[key] = model.parts(subgraph.work, subgraph.processor)
-        parts_s[index], dram_bytes[index] = known[key]
-        if targets[index]:
-            parts_s[index, -1] = model.hand_over_s(subgraph.work.output_bytes, targets[index])
+        times, dram_bytes[index] = known[key]
+        synchronization = model.hand_over_s(subgraph.work.output_bytes, targets[index])
+        parts_s[index] = [*times.values(), synchronization]
+    _check_clock(parts_s, dram_bytes, graph)
     latency = np.full((len(names), len(names)), model.mechanism.latency_s)
     np.fill_diagonal(latency, 0.0)
     return Costs(
@@ -275,6 +138,17 @@ def graph_costs(graph: TaskGraph, soc: SoC, engine: Engine, run: Run) -> Costs:
         soc.dram.achievable_bytes_per_s,
         latency,
     )
+
+
+def _check_clock(parts_s: Floats, dram_bytes: Floats, graph: TaskGraph) -> None:
+    """Refuse costs that whole nanoseconds in 64 bits cannot hold."""
+    seconds = parts_s.sum(axis=1)
+    if not (np.isfinite(seconds).all() and np.isfinite(dram_bytes).all() and seconds.sum() < LONGEST_RUN_S):
+        worst = graph.subgraphs[int(np.argmax(seconds))]
+        raise SocsimError(
+            f"the run would take {seconds.sum():.3g} s of work, allowed: {LONGEST_RUN_S:g}; "
+            f"the longest subgraph is {worst.stage} on the {worst.processor} with {seconds.max():.3g} s"
+        )
 
 
 def _foreign_consumers(graph: TaskGraph) -> list[int]:

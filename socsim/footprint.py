@@ -115,15 +115,32 @@ def memory_footprint(llm: LLM, engine: Engine, soc: SoC, run: Run, graph: TaskGr
         npu_bytes=npu,
         npu_sessions=(ceil(npu / limit) if limit else 1) if npu else 0,
     )
-    if footprint.total_bytes > soc.dram.capacity_bytes:
-        parts = {name.removesuffix("_bytes"): value for name, value in asdict(footprint).items() if not name.startswith("npu_")}
+    parts = {name.removesuffix("_bytes"): value for name, value in asdict(footprint).items() if not name.startswith("npu_")}
+    _check_fits(llm, soc, run, parts)
+    return footprint
+
+
+def check_fits(llm: LLM, engine: Engine, soc: SoC, run: Run) -> None:
+    """Check what is known before the task graph is built: that weights and KV cache fit the phone's memory.
+
+    Raises
+    ------
+    SocsimError
+        They exceed it.
+    """
+    tokens = run.prompt_tokens + run.output_tokens - 1
+    _check_fits(llm, soc, run, {"weights": _weight_bytes(llm, engine), "kv_cache": kv_cache_bytes(llm, engine, tokens)})
+
+
+def _check_fits(llm: LLM, soc: SoC, run: Run, parts: dict[str, int]) -> None:
+    total = sum(parts.values())
+    if total > soc.dram.capacity_bytes:
         largest = max(parts, key=lambda name: parts[name])
         raise SocsimError(
-            f"{llm.name} with {run.prompt_tokens} prompt and {run.output_tokens} output tokens needs {footprint.total_bytes / 1e9:.1f} GB "
-            f"on {soc.name}, allowed: {soc.dram.capacity_bytes / 1e9:.1f} GB (dram.capacity_bytes); "
-            f"the largest part is {largest} with {parts[largest] / 1e9:.1f} GB"
+            f"{llm.name} with {run.prompt_tokens} prompt and {run.output_tokens} output tokens needs at least {total / 1e9:.4g} GB "
+            f"on {soc.name}, allowed: {soc.dram.capacity_bytes / 1e9:.4g} GB (dram.capacity_bytes); "
+            f"the largest part is {largest} with {parts[largest] / 1e9:.4g} GB"
         )
-    return footprint
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ class Operator:
 
     `rows`, `inner` and `columns` are M, K and N of one matrix product, of which there are `count`; attention's `macs` are
     half its operations, those of its softmax included and those of masked pairs not. Inputs and outputs are activations.
+    `weight_width` is the stored over the multiplied width of a weight. Conversions are the dequantization of narrow weights
+    and the float sums over groups; their bytes are what they read and write where they are not part of the product's loop.
     """
 
     name: str
@@ -37,6 +39,9 @@ class Operator:
     columns: int = 1
     macs: int = 0
     count: int = 1
+    weight_width: float = 1.0
+    conversion_ops: int = 0
+    conversion_bytes: int = 0
 
 
 class Work:

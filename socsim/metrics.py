@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from socsim.cost import NANOSECONDS
-from socsim.errors import unknown_name
+from socsim.errors import SocsimError, unknown_name
 from socsim.specs import Engine, Run, SoC
 from socsim.timeline import Timeline, steps
 
@@ -44,7 +44,10 @@ def power_model(soc: SoC, engine: Engine, run: Run) -> PowerModel:
     extra: dict[str, float] = {}
     for name, power in calibration.processors.items():
         threads = engine.cpu_threads or soc.processors["cpu"].reference_threads if name == "cpu" else 1
-        active = power.active_w[min(threads, len(power.active_w)) - 1] * scale.get(name, 1.0)
+        if threads > len(power.active_w):
+            known = f"power.{run.power_calibration}.processors.{name}.active_w of {soc.name}"
+            raise SocsimError(f"{known} has no value for {threads} threads (engine.cpu_threads); allowed: 1 to {len(power.active_w)}")
+        active = power.active_w[threads - 1] * scale.get(name, 1.0)
         idle[name], extra[name] = power.idle_w, max(0.0, active - power.idle_w)
     return PowerModel(run.power_calibration, calibration.base_w + sum(idle.values()), idle, extra, calibration.dram_j_per_byte)
 
@@ -67,6 +70,8 @@ def _span_s(timeline: Timeline, part: slice, processor: int) -> float:
 def power_steps(timeline: Timeline, power: PowerModel) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the power from each instant on: nanoseconds and watts, both of shape (changes,)."""
     extra = np.array([power.extra_w[name] for name in timeline.graph.processors])[timeline.processor]
+    if timeline.memory == "infinite":  # bytes move in no time; their energy is spread over the subgraph
+        extra = extra + timeline.costs.dram_bytes * power.dram_j_per_byte / ((timeline.end_ns - timeline.start_ns) / NANOSECONDS)
     when, watts = steps(timeline.start_ns, timeline.end_ns, extra)
     dram_when, rate = timeline.dram_rate
     if len(dram_when) and power.dram_j_per_byte:
@@ -108,9 +113,10 @@ def summarize(timeline: Timeline, power: PowerModel, run: Run, preparation_s: fl
     -------
     dict
         ``ttft_s``, ``makespan_s``, ``prefill_tokens_per_s``, ``tpot_s`` and ``decode_tokens_per_s`` (None without decode),
-        ``e2e_s``; ``prefill_energy_j``, ``e2e_energy_j``, energy of the whole run by part (``cpu_energy_j``, ``gpu_...``,
-        ``npu_...``, ``dram_...``, ``base_...``), ``mean_power_w``, ``peak_power_w``, ``dram_bytes``; for each of CPU, GPU
-        and NPU ``*_utilization`` and ``*_bubble_rate`` of the prefill (0 for a processor that is not used).
+        ``e2e_s``; ``prefill_energy_j`` (until the first token), ``e2e_energy_j``, energy of the whole run by part
+        (``cpu_energy_j``, ``gpu_...``, ``npu_...``, ``dram_...``, ``base_...``), ``mean_power_w``, ``peak_power_w``,
+        ``dram_bytes``; for each of CPU, GPU and NPU ``*_utilization`` and ``*_bubble_rate`` of the prefill (0 for a
+        processor that is not used).
     """
     count = timeline.graph.prefill_count
     prefill, everything = slice(0, count), slice(None)
@@ -119,8 +125,9 @@ def summarize(timeline: Timeline, power: PowerModel, run: Run, preparation_s: fl
     ttft_s, e2e_s = last / NANOSECONDS + preparation_s, end_s + preparation_s
     steps_done = run.output_tokens - 1
     tpot_s = (e2e_s - ttft_s) / steps_done if steps_done else None
-    energy = _energy(timeline, power, everything, e2e_s)
-    energy["cpu"] += power.extra_w.get("cpu", 0.0) * preparation_s
+    energy, prefill_energy = _energy(timeline, power, everything, e2e_s), _energy(timeline, power, prefill, ttft_s)
+    for part in (energy, prefill_energy):
+        part["cpu"] += power.extra_w["cpu"] * preparation_s
     result: dict[str, float | None] = {
         "ttft_s": ttft_s,
         "makespan_s": makespan_s,
@@ -128,7 +135,7 @@ def summarize(timeline: Timeline, power: PowerModel, run: Run, preparation_s: fl
         "tpot_s": tpot_s,
         "decode_tokens_per_s": 1.0 / tpot_s if tpot_s else None,
         "e2e_s": e2e_s,
-        "prefill_energy_j": sum(_energy(timeline, power, prefill, makespan_s).values()),
+        "prefill_energy_j": sum(prefill_energy.values()),
         "e2e_energy_j": sum(energy.values()),
         "mean_power_w": sum(energy.values()) / e2e_s,
         "peak_power_w": float(power_steps(timeline, power)[1].max()),

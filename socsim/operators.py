@@ -123,31 +123,25 @@ class OperatorModel:
         return stored
 
     def _linear(self, name: str, rows: int, count: int) -> tuple[Operator, ...]:
-        """Return a linear: weight dequantization where stored narrower, the product, and float sums over groups."""
+        """Return a linear, with the dequantization of weights stored narrower and the float sums over groups."""
         inner, columns = self._shape(name)
         precision, macs = self.precision, rows * inner * columns
         bias = columns if self.llm.has_bias(name) else 0
-        operators = []
+        weights = inner * columns * count
+        conversion_ops = conversion_bytes = 0
         if precision.weight_bits < 8 * self.linear_input_bytes:
-            weights = inner * columns * count
-            packed = weights * precision.weight_bits // 8
-            operators.append(
-                Operator(
-                    f"dequantize_weights_{name}",
-                    "vector",
-                    precision.linear_type,
-                    ops=weights,
-                    input_bytes=packed,
-                    output_bytes=weights * self.linear_input_bytes,
-                    count=count,
-                )
-            )
-        operators.append(
+            conversion_ops += weights
+            conversion_bytes += weights * precision.weight_bits // 8 + weights * self.linear_input_bytes
+        if precision.group_size is not None and precision.quantization == "per-group":
+            partial_sums = rows * columns * -(-inner // precision.group_size) * count
+            conversion_ops += 2 * partial_sums
+            conversion_bytes += (INT32_BYTES + 2 * FP32_BYTES) * partial_sums
+        return (
             Operator(
                 name,
                 "product",
                 precision.linear_type,
-                ops=(2 * macs + rows * bias) * count,
+                ops=(2 * macs + rows * bias) * count + conversion_ops,
                 input_bytes=rows * inner * self.linear_input_bytes * count,
                 output_bytes=rows * columns * self.activation_bytes * count,
                 weight_bytes=(self.weight_bytes(inner, columns) + bias * NORM_BYTES) * count,
@@ -156,23 +150,11 @@ class OperatorModel:
                 columns=columns,
                 macs=macs * count,
                 count=count,
-            )
+                weight_width=precision.weight_bits / (8 * self.linear_input_bytes),
+                conversion_ops=conversion_ops,
+                conversion_bytes=conversion_bytes,
+            ),
         )
-        if precision.group_size is not None and precision.quantization == "per-group":
-            groups = -(-inner // precision.group_size)
-            partial = rows * columns * groups * count
-            operators.append(
-                Operator(
-                    f"accumulate_{name}",
-                    "vector",
-                    "fp32",
-                    ops=2 * partial,
-                    input_bytes=(INT32_BYTES + 2 * FP32_BYTES) * partial,
-                    output_bytes=rows * columns * self.activation_bytes * count,
-                    count=rows * groups * count,
-                )
-            )
-        return tuple(operators)
 
     def _norm(self, name: str, rows: int, count: int) -> Operator:
         return self._vector(
@@ -220,10 +202,10 @@ class OperatorModel:
                 output_bytes=queries,
                 kv_bytes=2 * keys * llm.key_value_size * self.kv_bytes * count,
                 rows=rows,
-                inner=llm.head_dim,
+                inner=llm.query_size,
                 columns=keys,
                 macs=ops // 2,
-                count=llm.num_attention_heads * count,
+                count=count,
             ),
             *self._quantize("attention", rows * llm.query_size, count),
         )

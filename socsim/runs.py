@@ -11,7 +11,7 @@ from typing import Any
 from socsim.catalog import load_engine, load_model, load_soc
 from socsim.cost import Costs, graph_costs
 from socsim.errors import SocsimError, did_you_mean
-from socsim.footprint import Footprint, Preparation, graph_preparation, memory_footprint
+from socsim.footprint import Footprint, Preparation, check_fits, graph_preparation, memory_footprint
 from socsim.metrics import PowerModel, power_model, summarize
 from socsim.schedulers import Prepare
 from socsim.simulator import simulate
@@ -36,6 +36,8 @@ class Case:
     footprint: Footprint
     preparation: Preparation
     power: PowerModel
+    overrides: Mapping[str, Any]
+    """Fields that were changed for this case, by path."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,7 @@ class Result:
             "subgraphs": case.costs.graph.prefill_count,
             **self.metrics,
             "preparation_s": case.preparation.total_s,
+            "preparation_in_ttft_s": case.preparation.charged_s,
             "peak_memory_bytes": footprint.total_bytes,
             "npu_memory_bytes": footprint.npu_bytes,
             "npu_sessions": footprint.npu_sessions,
@@ -79,6 +82,7 @@ class Result:
             "duration_noise": case.run.duration_noise,
             "seed": case.run.seed,
             "event_order": self.timeline.event_order,
+            "overrides": dict(case.overrides),
         }
 
 
@@ -136,7 +140,7 @@ def make_case(
     _check_processors(soc, engine)
     if engine.chunk_tokens == "auto":
         engine = _choose_chunk_tokens(soc, llm, engine, run)
-    return _build(soc, llm, engine, run)
+    return _build(soc, llm, engine, run, dict(overrides or {}))
 
 
 def _check_processors(soc: SoC, engine: Engine) -> None:
@@ -147,14 +151,15 @@ def _check_processors(soc: SoC, engine: Engine) -> None:
         )
 
 
-def _build(soc: SoC, llm: LLM, engine: Engine, run: Run) -> Case:
+def _build(soc: SoC, llm: LLM, engine: Engine, run: Run, overrides: Mapping[str, Any]) -> Case:
     """Build a case from descriptions that are complete."""
+    check_fits(llm, engine, soc, run)
     graph = prefill_graph(llm, engine, run)
     costs = graph_costs(graph, soc, engine, run)
     chunks = chunk_plan(engine, run)
     footprint = memory_footprint(llm, engine, soc, run, graph, chunks)
     preparation = graph_preparation(llm, engine, soc, chunks)
-    return Case(soc, llm, engine, run, chunks, costs, footprint, preparation, power_model(soc, engine, run))
+    return Case(soc, llm, engine, run, chunks, costs, footprint, preparation, power_model(soc, engine, run), overrides)
 
 
 def _choose_chunk_tokens(soc: SoC, llm: LLM, engine: Engine, run: Run) -> Engine:
@@ -167,7 +172,7 @@ def _choose_chunk_tokens(soc: SoC, llm: LLM, engine: Engine, run: Run) -> Engine
         raise SocsimError(f"engine.prebuilt_chunk_tokens {known} has no length within the context of {llm.name}, {context}")
     candidates = [engine.override({"chunk_tokens": length}, "engine") for length in lengths]
     alone = run.override({"output_tokens": 1}, "run")
-    return min(reversed(candidates), key=lambda candidate: run_case(_build(soc, llm, candidate, alone)).metrics["ttft_s"] or 0.0)
+    return min(reversed(candidates), key=lambda candidate: run_case(_build(soc, llm, candidate, alone, {})).metrics["ttft_s"] or 0.0)
 
 
 def run_case(case: Case, scheduler: str | Prepare | None = None) -> Result:

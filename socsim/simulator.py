@@ -152,12 +152,15 @@ class _Run:
                     continue
                 if ready:
                     view.processor = processor
-                    choice = choose(ready, view)
+                    try:
+                        choice = choose(ready, view)
+                    except Exception as error:
+                        raise _failure(error) from error
                     if choice is not None:
-                        if choice == ready[0]:
+                        if ready and choice is ready[0]:
                             del ready[0]
                         else:
-                            _take(ready, choice, graph, view)
+                            choice = _take(ready, choice, graph, view)
                         running[processor] = choice
                         start[choice] = now
                         due[processor] = ends = now + (fixed_ns[choice] or 1)
@@ -178,13 +181,18 @@ class _Run:
         return dispatch
 
 
-def _take(ready: list[int], choice: int, graph: TaskGraph, view: View) -> None:
-    """Remove a policy's choice from what is ready."""
+def _failure(error: Exception) -> SocsimError:
+    """Describe what a user's policy raised."""
+    return error if isinstance(error, SocsimError) else SocsimError(f"scheduler raised {type(error).__name__}: {error}")
+
+
+def _take(ready: list[int], choice: int, graph: TaskGraph, view: View) -> int:
+    """Remove a policy's choice from what is ready, and return it as a plain number."""
     place = bisect_left(ready, choice) if isinstance(choice, (int, np.integer)) else len(ready)
     if place == len(ready) or ready[place] != choice:
         name = graph.processors[view.processor]
         raise SocsimError(f"scheduler chose {choice!r} for the {name} at {view.now_ns} ns, which is not ready; allowed: {_some(ready)}")
-    del ready[place]
+    return ready.pop(place)
 
 
 def _refuse_wait(view: View) -> None:
@@ -228,7 +236,13 @@ def simulate(
     SocsimError
         The policy or the mode is unknown; the policy chose what is not ready, or waits although nothing can end it.
     """
-    choose = load_scheduler(scheduler)(graph, costs.expected_ns if expected_ns is None else expected_ns, seed)
+    prepare = load_scheduler(scheduler)
+    try:
+        choose = prepare(graph, list(costs.expected_ns if expected_ns is None else expected_ns), seed)
+    except Exception as error:
+        raise _failure(error) from error
+    if not callable(choose):
+        raise SocsimError(f"scheduler's prepare should return a function choose(ready, view), not {choose!r}")
     run = _Run(graph, costs, choose, memory)
     run.play()
     name = scheduler if isinstance(scheduler, str) else getattr(scheduler, "__name__", type(scheduler).__name__)

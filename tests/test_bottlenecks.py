@@ -22,7 +22,7 @@ from socsim.simulator import simulate
 from socsim.timeline import Timeline
 
 ENGINES = ["cpu-only", "gpu-only", "llm-npu", "llm-npu-two-subgraphs", "npu-chunk", "npu-naive"]
-RESOURCES = ["npu_compute", "gpu_compute", "cpu_float", "weight_streaming", "synchronization", "contention"]
+RESOURCES = ["npu_compute", "gpu_compute", "cpu_compute", "weight_streaming", "synchronization", "contention"]
 
 
 def hand_result(costs: Costs, scheduler: str, memory: str = "shared") -> Result:
@@ -81,7 +81,7 @@ def test_explanation_of_two_chunks_by_hand() -> None:
         without={
             "npu_compute": 157 / NANOSECONDS,  # o_proj in 1 ns, the shortest there is; qkv still waits for DRAM
             "gpu_compute": 164 / NANOSECONDS,
-            "cpu_float": 84 / NANOSECONDS,  # 3 of attn_norm, 4, 60 of qkv, 4, 1 of attention, 4, 8 of o_proj
+            "cpu_compute": 84 / NANOSECONDS,  # 3 of attn_norm, 4, 60 of qkv, 4, 1 of attention, 4, 8 of o_proj
             "weight_streaming": 164 / NANOSECONDS,  # chunk 1 keeps the CPU until 112 anyway
             "synchronization": 158 / NANOSECONDS,
             "contention": 164 / NANOSECONDS,

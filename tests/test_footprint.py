@@ -119,15 +119,15 @@ def test_model_that_does_not_fit() -> None:
     soc = SOC.override({"dram.capacity_bytes": 2e9}, "soc")
     with pytest.raises(
         SocsimError,
-        match=r"^llama-2-7b with 64 prompt and 1 output tokens needs 6\.\d GB on snapdragon-8-gen-3, "
-        r"allowed: 2\.0 GB \(dram\.capacity_bytes\); "
-        r"the largest part is weights with 6\.\d GB$",
+        match=r"^llama-2-7b with 64 prompt and 1 output tokens needs at least 6\.\d+ GB on snapdragon-8-gen-3, "
+        r"allowed: 2 GB \(dram\.capacity_bytes\); "
+        r"the largest part is weights with 6\.\d+ GB$",
     ):
         footprint(llm_npu(), load_model("llama-2-7b"), soc, prompt_tokens=64)
 
 
 def test_kv_cache_that_does_not_fit() -> None:
-    with pytest.warns(UserWarning, match="exceed"), pytest.raises(SocsimError, match=r"the largest part is kv_cache with 27\.5 GB$"):
+    with pytest.warns(UserWarning, match="exceed"), pytest.raises(SocsimError, match=r"the largest part is kv_cache with 27\.48 GB$"):
         footprint(llm_npu(), load_model("gemma-2b").override({"num_key_value_heads": 8}, "model"), prompt_tokens=186368)
 
 

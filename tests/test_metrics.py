@@ -119,9 +119,11 @@ def test_power_model_of_a_soc() -> None:
     )
     engine = load_engine("llm-npu")
     cpu = soc.power["whole-device"].processors["cpu"].active_w
-    for threads, active in ((1, cpu[0]), (3, cpu[2]), (4, cpu[3]), (99, cpu[-1])):
+    for threads, active in ((1, cpu[0]), (3, cpu[2]), (4, cpu[3]), (6, cpu[5])):
         power = power_model(soc, engine.override({"cpu_threads": threads}, "engine"), Run(prompt_tokens=1))
         assert power.extra_w["cpu"] == pytest.approx(active - 0.1)
+    with pytest.raises(SocsimError, match=r"active_w of snapdragon-8-gen-3 has no value for 7 threads .*; allowed: 1 to 6"):
+        power_model(soc, engine.override({"cpu_threads": 7}, "engine"), Run(prompt_tokens=1))
     assert power.idle_w == {"cpu": 0.1, "gpu": 5.0, "npu": 0.0}
     assert power.extra_w["gpu"] == 0.0  # a processor never draws less for working
     assert power.constant_w == pytest.approx(soc.power["whole-device"].base_w + 5.1)

@@ -87,14 +87,16 @@ def test_linear_with_bias() -> None:
 
 def test_linear_per_group() -> None:
     # down_proj is 7 x 5: two groups of up to 4 weights in each of 5 columns, each with an fp16 scale.
-    product, accumulate = site("down_proj", quantization="per-group", group_size=4)
+    (product,) = site("down_proj", quantization="per-group", group_size=4)
     assert product.weight_bytes == 35 + 2 * 5 * 2
-    assert (accumulate.name, accumulate.kind, accumulate.ops) == ("accumulate_down_proj", "vector", 2 * 4 * 5 * 2)
+    # 4 x 5 x 2 partial sums: an int32 read, a float sum read and written for each.
+    assert (product.conversion_ops, product.conversion_bytes) == (2 * 40, 12 * 40)
+    assert product.ops == 2 * 4 * 35 + 80
 
 
-def test_linear_with_narrow_weights_dequantizes_them_first() -> None:
-    dequantize, product = site("up_proj", linear_type="fp16", weight_bits=4, quantization="none")
-    assert dequantize == Operator("dequantize_weights_up_proj", "vector", "fp16", ops=35, input_bytes=17, output_bytes=70)
+def test_linear_with_narrow_weights_dequantizes_them() -> None:
+    (product,) = site("up_proj", linear_type="fp16", weight_bits=4, quantization="none")
+    assert (product.conversion_ops, product.conversion_bytes, product.weight_width) == (35, 17 + 70, 0.25)
     assert (product.data_type, product.weight_bytes, product.input_bytes) == ("fp16", 17, 4 * 5 * 2)
 
 
@@ -127,10 +129,9 @@ def test_attention() -> None:
         output_bytes=48,
         kv_bytes=2 * 6 * 3 * 2,
         rows=4,
-        inner=3,
+        inner=6,
         columns=6,
         macs=18 * (4 * 3 + 5),
-        count=2,
     )
     assert quantize.output_bytes == 24
 
@@ -170,5 +171,5 @@ def test_embedding_reads_the_rows_it_needs() -> None:
 )
 def test_executions_scale_everything_but_dimensions(name: str, precision: dict[str, Any]) -> None:
     once, thrice = site(name, **precision), site(name, count=3, **precision)
-    scaled = ("ops", "input_bytes", "output_bytes", "weight_bytes", "kv_bytes", "macs", "count")
+    scaled = ("ops", "input_bytes", "output_bytes", "weight_bytes", "kv_bytes", "macs", "count", "conversion_ops", "conversion_bytes")
     assert thrice == tuple(replace(op, **{field: 3 * getattr(op, field) for field in scaled}) for op in once)

@@ -33,6 +33,9 @@ class Precision(Spec):
                 f"quantization '{self.quantization}' does not go with linear_type '{self.linear_type}'; "
                 "int8 needs per-tensor or per-group, float needs none"
             )
+        stored, multiplied = self.weight_bits, {"int8": 8, "fp16": 16, "fp32": 32}[self.linear_type]
+        if stored > multiplied:
+            raise ValueError(f"weight_bits {stored} exceeds the {multiplied} bits of linear_type '{self.linear_type}'")
         if self.quantization == "per-group" and self.group_size is None:
             raise ValueError("quantization 'per-group' needs a group_size")
         return self

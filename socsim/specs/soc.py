@@ -13,8 +13,8 @@ class Throughput(Spec):
     """How fast one processor multiplies matrices of one data type.
 
     A product of M x K by K x N takes
-    ``overhead_s + 2 M' K' N' (1 + half_rate_rows / M') / peak_ops_per_s + M K bytes / input_bytes_per_s``,
-    where M', K', N' are padded to the tile.
+    ``overhead_s + 2 M' K' N' (1 + half_rate_rows * w / M') / peak_ops_per_s + M K bytes / input_bytes_per_s``,
+    where M', K', N' are padded to the tile, and w is the stored over the multiplied width of a weight (1 unless narrower).
     """
 
     peak_ops_per_s: Positive = Field(description="operations per second that many rows approach (1 MAC = 2 operations)")
@@ -37,6 +37,7 @@ class Processor(Spec):
 
     throughput: dict[DataType, Throughput] = Field(min_length=1, description="matrix products by data type")
     vector_bytes_per_s: Positive = Field(description="element-wise work: bytes of operands read and written per second")
+    fuses_conversions: bool = Field(False, description="kernels convert weights and add groups in registers, not as operators of their own")
     tile: Count = Field(1, description="elements to which every dimension of a product is padded")
     launch_overhead_s: NonNegative = Field(description="time to start one subgraph")
     bandwidth_bytes_per_s: Positive = Field(description="DRAM bandwidth that this processor can draw alone")

@@ -46,7 +46,7 @@ def assert_refused(capsys: pytest.CaptureFixture[str], arguments: list[str], *wo
         (["run", "--chunk-tokens", "aut"], ["--chunk-tokens 'aut'", "did you mean 'auto'"]),
         # context and memory
         (["run", "--chunk-tokens", "99999"], ["chunk_tokens 99999", "context of qwen1.5-1.8b", "1 to 32768"]),
-        (["run", "--set", "soc.dram.capacity_bytes=1e9"], ["qwen1.5-1.8b", "needs", "1.0 GB", "largest part is weights"]),
+        (["run", "--set", "soc.dram.capacity_bytes=1e9"], ["qwen1.5-1.8b", "needs", "1 GB", "largest part is weights"]),
         # overrides
         (["run", "--set", "seed"], ["--set 'seed'", "PATH=VALUE"]),
         (["run", "--set", "sok.x=3"], ["'sok.x'", "soc., model., engine. or run.", "did you mean 'soc'"]),

@@ -108,8 +108,8 @@ def test_files_hold_all_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path)
 
 def test_all_engines_are_checked_before_the_first_runs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socsim.runs.run_case", lambda *_: pytest.fail("simulated before all engines were checked"))
-    huge = ("--soc", "toy-phone", "--model", "gemma-2b", "--prompt-tokens", "64", "--set", "soc.dram.capacity_bytes=3.2e9")
-    outcome = call(capsys, "compare", *huge, "--engine", "llm-npu", "--engine", "cpu-only", "--set", "engine.precision.weight_bits=16")
+    huge = ("--soc", "toy-phone", "--model", "gemma-2b", "--prompt-tokens", "64", "--set", "soc.dram.capacity_bytes=2.6e9")
+    outcome = call(capsys, "compare", *huge, "--engine", "cpu-only", "--engine", "llm-npu")
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith("socsim: error: engine llm-npu: gemma-2b with 64 prompt")
     assert outcome.err.count("\n") == 1
