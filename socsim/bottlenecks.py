@@ -288,7 +288,7 @@ def _conclusion(own: Counter[Key], behind: Counter[Key], without: Mapping[str, f
     preparation = f"; {_percent(preparation_s / ttft_s)} of the TTFT is preparation" if preparation_s else ""
     best = min(without, key=lambda name: (without[name], name))
     gain, (head, noun, _) = ttft_s / without[best], _FREE[best]
-    hope = f"free {noun} would make it {gain:.2f}x faster"
+    hope = f"free {noun} would make it {f'{gain:.2f}x' if gain < 100 else 'over 100x'} faster"
     if gain < 1.005:  # which would print as 1.00
         head, hope = "Bound by no single resource", "none of them, were it free, would make it faster"
     return f"{head}: the critical path, with what it queues behind, is {content}{preparation}; {hope}."

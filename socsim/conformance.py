@@ -94,9 +94,9 @@ def _watched(prepare: Prepare, costs: Costs, seed: int) -> Choose:
         for field, value in _snapshot(view).items():
             _check_unchanged(f"view.{field}", value, view_before[field])
         _check_unchanged("expected_ns", expected, costs.expected_ns)
-        if choice is not None and (not isinstance(choice, int) or choice not in ready_before):
+        if choice is not None and (not isinstance(choice, (int, np.integer)) or choice not in ready_before):
             raise SocsimError(f"chose {choice!r}, which is not ready; allowed: None, {', '.join(map(str, ready_before))}")
-        return choice
+        return None if choice is None else int(choice)
 
     return watched
 

@@ -44,6 +44,22 @@ class Costs:
     achievable_bytes_per_s: float
     hand_over_latency_s: Floats
 
+    def __post_init__(self) -> None:
+        """Refuse costs that whole nanoseconds in 64 bits cannot hold."""
+        stream_s = self.dram_bytes / np.minimum(self.bandwidth_bytes_per_s, self.achievable_bytes_per_s)[self._place]
+        seconds = self.parts_s.sum(axis=1) + stream_s
+        total = float(seconds.sum()) + float(self.hand_over_latency_s.max(initial=0.0)) * len(self.graph)
+        if not total < LONGEST_RUN_S:
+            worst = self.graph.subgraphs[int(np.argmax(seconds))]
+            raise SocsimError(
+                f"the run would take {total:.3g} s of work, allowed: {LONGEST_RUN_S:g}; "
+                f"the longest subgraph is {worst.stage} on the {worst.processor} with {seconds.max():.3g} s"
+            )
+
+    @property
+    def _place(self) -> Integers:
+        return np.array(self.graph.processor_index, dtype=np.int64)
+
     @cached_property
     def fixed_ns(self) -> list[int]:
         """Duration of each subgraph apart from waiting for DRAM, in whole nanoseconds."""
@@ -54,7 +70,7 @@ class Costs:
     def expected_ns(self) -> list[int]:
         """Duration of each subgraph when nothing else uses DRAM: what profiling would show."""
         caps = np.minimum(self.bandwidth_bytes_per_s, self.achievable_bytes_per_s) * PER_NS
-        stream = np.rint(self.dram_bytes / caps[np.array(self.graph.processor_index, dtype=np.int64)])
+        stream = np.rint(self.dram_bytes / caps[self._place])
         expected: list[int] = np.maximum(stream, np.maximum(self.fixed_ns, 1)).astype(np.int64).tolist()
         return expected
 
@@ -112,7 +128,8 @@ def graph_costs(graph: TaskGraph, soc: SoC, engine: Engine, run: Run) -> Costs:
     Raises
     ------
     SocsimError
-        The SoC lacks a processor, data type, synchronization mechanism or operating point that is asked for.
+        The SoC lacks a processor, data type, synchronization mechanism or operating point that is asked for, or the work
+        takes longer than the clock can hold.
     """
     model = CostModel(soc, engine, run)
     names = graph.processors
@@ -127,7 +144,6 @@ def graph_costs(graph: TaskGraph, soc: SoC, engine: Engine, run: Run) -> Costs:
         times, dram_bytes[index] = known[key]
         synchronization = model.hand_over_s(subgraph.work.output_bytes, targets[index])
         parts_s[index] = [*times.values(), synchronization]
-    _check_clock(parts_s, dram_bytes, graph)
     latency = np.full((len(names), len(names)), model.mechanism.latency_s)
     np.fill_diagonal(latency, 0.0)
     return Costs(
@@ -138,17 +154,6 @@ def graph_costs(graph: TaskGraph, soc: SoC, engine: Engine, run: Run) -> Costs:
         soc.dram.achievable_bytes_per_s,
         latency,
     )
-
-
-def _check_clock(parts_s: Floats, dram_bytes: Floats, graph: TaskGraph) -> None:
-    """Refuse costs that whole nanoseconds in 64 bits cannot hold."""
-    seconds = parts_s.sum(axis=1)
-    if not (np.isfinite(seconds).all() and np.isfinite(dram_bytes).all() and seconds.sum() < LONGEST_RUN_S):
-        worst = graph.subgraphs[int(np.argmax(seconds))]
-        raise SocsimError(
-            f"the run would take {seconds.sum():.3g} s of work, allowed: {LONGEST_RUN_S:g}; "
-            f"the longest subgraph is {worst.stage} on the {worst.processor} with {seconds.max():.3g} s"
-        )
 
 
 def _foreign_consumers(graph: TaskGraph) -> list[int]:

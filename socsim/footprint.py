@@ -57,6 +57,7 @@ def _weight_bytes(llm: LLM, engine: Engine) -> int:
     rest = llm.block_parameters - sum(linears.values())
     embedding = llm.vocab_size * llm.hidden_size * engine.precision.weight_bits // 8
     head = 0 if llm.tie_word_embeddings else model.weight_bytes(llm.hidden_size, llm.vocab_size)
+    head += llm.vocab_size * NORM_BYTES if llm.lm_head_bias else 0
     return llm.num_hidden_layers * (stored + rest * NORM_BYTES) + embedding + head + llm.norm_size * NORM_BYTES
 
 

@@ -42,6 +42,8 @@ class Operator:
     weight_width: float = 1.0
     conversion_ops: int = 0
     conversion_bytes: int = 0
+    leaves: bool = False
+    """Whether the output leaves the subgraph though other operators follow, as Q and K leave ``qkv``; the last one's always does."""
 
 
 class Work:
@@ -72,8 +74,9 @@ class Work:
 
     @cached_property
     def output_bytes(self) -> int:
-        """Bytes that the last operator hands to the next subgraph."""
-        return self.operators[-1].output_bytes if self.operators else 0
+        """Bytes handed to other subgraphs."""
+        inside = sum(operator.output_bytes for operator in self.operators[:-1] if operator.leaves)
+        return inside + (self.operators[-1].output_bytes if self.operators else 0)
 
 
 class Subgraph(NamedTuple):

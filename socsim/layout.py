@@ -17,8 +17,8 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 """The six subgraphs of a block and the placement sites in each."""
 
-_CONSUMER = {"q_proj": "rope", "k_proj": "rope", "v_proj": "rope", "gate_proj": "activation", "up_proj": "activation"}
-"""Site that consumes a linear's result inside the block, and so runs the merge of its shadow."""
+CONSUMER = {"q_proj": "rope", "k_proj": "rope", "v_proj": "rope", "gate_proj": "activation", "up_proj": "activation"}
+"""Site that consumes the result of a linear which reads its stage's input, and so runs the merge of its shadow."""
 
 
 @dataclass(slots=True)
@@ -64,20 +64,28 @@ class ChunkLayout:
         sites = [site for site in STAGES[stage] if site not in LINEARS or site in linears]
         return ["embedding", *sites] if stage == "attn_norm" and block == 0 else sites
 
-    def _stage(self, stage: str, block: int, needs: set[int]) -> set[int]:
-        """Add one stage as runs of sites on one processor, with shadow work; return what follows needs."""
-        runs = self._runs(stage, block)
-        inputs: set[int] = needs
+    def _stage(self, stage: str, block: int, inputs: set[int]) -> set[int]:
+        """Add one stage as runs of sites on one processor, with shadow work; return what follows needs.
+
+        Q, K, V, gate and up read the stage's input, whatever stands before them; every other site needs all before it.
+        """
+        runs, results = self._runs(stage, block), set[int]()
         for sites in runs:
+            side_by_side = all(site in CONSUMER for site in sites)
+            needs = inputs if side_by_side or not results else results | (inputs if sites[0] in CONSUMER else set())
             kept = [site for site in sites if (block, site) in self.kept]
-            place = self._add(self._name(stage, sites, len(runs)), block, sites, needs, kept, keys=stage == "attention" and needs is inputs)
-            if not kept:
-                needs = {place}
-                continue
-            self.tasks[place].open_end = False
-            # A linear whose input arises elsewhere in this stage (down_proj) starts a run, so `needs` is its input.
-            needs = {self._shadow(linear, block, place, needs) for linear in kept}
-        return needs
+            keys = stage == "attention" and sites is runs[0]
+            place = self._add(self._name(stage, sites, len(runs)), block, sites, needs, kept, keys=keys)
+            done = self._merged(block, place, sites, kept, inputs if side_by_side else needs) if kept else {place}
+            results = results | done if side_by_side else done
+        return results
+
+    def _merged(self, block: int, place: int, sites: list[str], kept: list[str], needs: set[int]) -> set[int]:
+        """Add shadows and merges of the linears that a run keeps; return what follows the run needs."""
+        self.tasks[place].open_end = False
+        merges = {self._shadow(linear, block, place, needs) for linear in kept}
+        keys = {"k_proj", "v_proj"} & set(sites)
+        return merges | {place} if keys and not keys & set(kept) else merges
 
     def _runs(self, stage: str, block: int) -> list[list[str]]:
         """Split a stage where the processor changes, and where shadow work needs an input or a merge inside it."""
@@ -119,20 +127,14 @@ class ChunkLayout:
         return place
 
     def _need_keys(self, task: LayoutTask, producers: set[int]) -> None:
-        """Make attention wait for the keys and values of all chunks; a merge of Q alone is needed of its own chunk only."""
-        merges = {place for place in producers if self.tasks[place].stage.startswith("merge_")}
-        key_merges = {place for place in merges if self.tasks[place].stage != "merge_q_proj"}
-        if key_merges:
-            task.keys_of |= key_merges
-        elif merges:
-            merged = {place for merge in merges for place in self.tasks[merge].needs}
-            task.keys_of |= {place for place in merged if not self.tasks[place].stage.startswith("shadow_")}
-        else:
-            task.keys_of |= producers
+        """Make attention wait for the keys and values of all chunks; Q is needed of its own chunk only."""
+        task.keys_of |= {
+            place for place in producers if {"k_proj", "v_proj", "merge:k_proj", "merge:v_proj"} & set(self.tasks[place].sites)
+        }
 
     def _shadow(self, linear: str, block: int, place: int, needs: set[int]) -> int:
         """Add the shadow and the merge of one kept linear; return the place of the merge."""
-        consumer = _CONSUMER.get(linear)
+        consumer = CONSUMER.get(linear)
         if consumer is None:
             following = "ffn_norm" if linear == "o_proj" and not self.llm.parallel_block else "attn_norm"
             consumer = "final_norm" if following == "attn_norm" and block + 1 == self.llm.num_hidden_layers else following

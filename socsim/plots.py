@@ -197,6 +197,8 @@ def _prefill_span_ns(run: Timeline, processor: int) -> tuple[int, int, int]:
 def _head(title: str, run: Timeline, ttft_s: float, columns: int, axis_in: float) -> str:
     """Return the title of a run with its TTFT and bubble rate, in lines that fit."""
     facts = f"TTFT {ttft_s:.2f} s" if ttft_s >= 1 else f"TTFT {ttft_s * 1e3:.3g} ms"
+    before_s = ttft_s - int(run.end_ns[: run.graph.prefill_count].max()) / NANOSECONDS
+    facts += f" ({before_s:.2f} s of it before the prefill)" if before_s > 0.005 else ""
     if "npu" in run.graph.processors:
         first, last, busy = _prefill_span_ns(run, run.graph.processors.index("npu"))
         facts += f", NPU bubble rate {100 * (1 - busy / (last - first)) if last else 0:.1f} %"

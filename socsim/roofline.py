@@ -84,7 +84,7 @@ def subgraph_dram_bytes(work: Work, on_chip_memory_bytes: float) -> float:
     for index, operator in enumerate(work.operators):
         kept = on_chip_memory_bytes * operator.count
         total += operator.input_bytes if index == 0 else max(0.0, operator.input_bytes - kept)
-        total += operator.output_bytes if index == last else max(0.0, operator.output_bytes - kept)
+        total += operator.output_bytes if index == last or operator.leaves else max(0.0, operator.output_bytes - kept)
     return total
 
 
@@ -137,7 +137,7 @@ class CostModel:
                 operator.columns,
                 macs=operator.macs,
                 count=operator.count,
-                weight_width=operator.weight_width,
+                weight_width=operator.weight_width if processor.fuses_conversions else 1.0,
                 speedup=speedup,
             )
         except SocsimError as error:

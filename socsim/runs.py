@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from socsim import __version__
 from socsim.catalog import load_engine, load_model, load_soc
 from socsim.cost import Costs, graph_costs
 from socsim.errors import SocsimError, did_you_mean
@@ -54,6 +55,7 @@ class Result:
         case, footprint = self.case, self.case.footprint
         return {
             "schema_version": SCHEMA_VERSION,
+            "socsim_version": __version__,
             "soc": case.soc.name,
             "model": case.llm.name,
             "engine": case.engine.name,
@@ -92,7 +94,8 @@ def _split_overrides(overrides: Mapping[str, Any] | None) -> dict[str, dict[str,
     for path, value in (overrides or {}).items():
         kind, dot, rest = path.partition(".")
         if kind not in split or not dot or not rest:
-            raise SocsimError(f"override '{path}' should start with soc., model., engine. or run.{did_you_mean(kind, split)}")
+            hint = f"; for one field of it: {kind}.FIELD" if kind in split else did_you_mean(kind, split)
+            raise SocsimError(f"override '{path}' should start with soc., model., engine. or run.{hint}")
         split[kind][rest] = value
     return split
 
@@ -201,7 +204,8 @@ def run(
     scheduler
         A policy's name, ``module:function``, or a ``prepare`` function of your own; default: the engine's.
     """
-    return run_case(make_case(soc, model, engine, prompt_tokens=prompt_tokens, **options), scheduler)
+    named = scheduler if isinstance(scheduler, str) else None  # an automatic chunk length depends on it
+    return run_case(make_case(soc, model, engine, prompt_tokens=prompt_tokens, scheduler=named, **options), scheduler)
 
 
 def compare(
@@ -215,5 +219,9 @@ def compare(
 ) -> list[Result]:
     """Simulate one prompt under several engines and, for each, several schedulers (default: the engine's own)."""
     policies: list[str | Prepare | None] = list(schedulers) or [None]
-    cases = [make_case(soc, model, engine, prompt_tokens=prompt_tokens, **options) for engine in engines]
-    return [run_case(case, policy) for case in cases for policy in policies]
+    planned = [(engine, policy) for engine in engines for policy in policies]
+    cases = [
+        make_case(soc, model, engine, prompt_tokens=prompt_tokens, scheduler=policy if isinstance(policy, str) else None, **options)
+        for engine, policy in planned
+    ]
+    return [run_case(case, policy) for case, (_, policy) in zip(cases, planned, strict=True)]

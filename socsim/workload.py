@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from socsim.errors import SocsimError
 from socsim.graph import Prefix, Subgraph, TaskGraph, Work
-from socsim.layout import STAGES, ChunkLayout
+from socsim.layout import CONSUMER, STAGES, ChunkLayout
 from socsim.operators import OperatorModel
 from socsim.specs import LINEARS, LLM, Engine, Run
 
@@ -116,6 +117,9 @@ class _GraphBuilder:
         key = (sites, rows, offset if "attention" in sites else 0)
         if key not in self._works:
             parts = [self.operators.site(site, rows, offset if site == "attention" else 0) for site in sites]
+            for place, site in enumerate(sites):
+                if CONSUMER.get(site, site) not in sites:
+                    parts[place] = (*parts[place][:-1], replace(parts[place][-1], leaves=True))
             self._works[key] = Work(tuple(operator for part in parts for operator in part))
         return self._works[key]
 

@@ -178,7 +178,6 @@ def test_fields_of_an_engine_file() -> None:
                 "ffn_bias": True,
                 "lm_head_bias": True,
                 "partial_rotary_factor": 0.4,
-                "ffn_linears": ("up_proj", "down_proj"),
             },
         ),
     ],

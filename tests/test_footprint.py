@@ -73,7 +73,7 @@ def test_graphs_that_are_not_shared_copy_weights_and_buffers_for_every_chunk() -
     assert (shared.graph_weights_bytes, copied.graph_weights_bytes) == (0, 3 * 30 * BLOCK_MACS)
     assert copied.graph_buffers_bytes == 4 * shared.graph_buffers_bytes
     # Input and output of qkv, o_proj and ffn at 256 rows; int8 in, fp16 out. The last operator of qkv is v_proj.
-    assert shared.graph_buffers_bytes == 30 * 256 * ((576 + 2 * 192) + (576 + 2 * 576) + (576 + 2 * 576))
+    assert shared.graph_buffers_bytes == 30 * 256 * ((576 + 2 * (576 + 2 * 192)) + (576 + 2 * 576) + (576 + 2 * 576))
     assert footprint(llm_npu(graph="none")).graph_buffers_bytes == 0
     assert copied.npu_bytes == 4 * shared.npu_bytes
 

@@ -118,7 +118,7 @@ def test_window_cuts_bars_numbers_and_legend() -> None:
     runs = figure.axes[0]
     assert [bar for bar in bars(runs) if bar[3] != FAMILIES["idle"].color] == [(0, 4.0, 8.0, FAMILIES["attention"].color)]
     assert texts(runs) == [("0", 6.0, 0.0)]
-    assert titles(figure)[0] == "mine: TTFT 12.35 s, NPU bubble rate 50.0 %"
+    assert titles(figure)[0] == "mine: TTFT 12.35 s (12.34 s of it before the prefill), NPU bubble rate 50.0 %"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["attention", "idle"]
 
 

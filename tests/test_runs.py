@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import socsim
+from socsim import __version__
 from socsim.catalog import load_engine, load_model, load_soc
 from socsim.errors import SocsimError
+from socsim.graph import TaskGraph
 from socsim.runs import Case, Result, compare, make_case, run, run_case
-from socsim.schedulers import SCHEDULERS, fifo
+from socsim.schedulers import SCHEDULERS, Choose, fifo
 
 FIELDS = """
 soc model engine scheduler prompt_tokens output_tokens chunk_tokens ttft_s prefill_tokens_per_s decode_tokens_per_s
@@ -262,3 +265,65 @@ def test_package_offers_its_calls() -> None:
     assert set(dir(socsim)) >= set(socsim.__all__)
     with pytest.raises(AttributeError, match="module 'socsim' has no attribute 'nothing'"):
         socsim.nothing  # noqa: B018
+
+
+def test_automatic_chunk_length_is_that_of_the_scheduler_that_runs() -> None:
+    changes = {"model.num_hidden_layers": 4}
+    for scheduler in ("in-order", "fifo"):
+        best = run(
+            "snapdragon-8-gen-3", "qwen1.5-1.8b", "llm-npu", prompt_tokens=780, chunk_tokens="auto", scheduler=scheduler, overrides=changes
+        )
+        each = {
+            length: run(
+                "snapdragon-8-gen-3",
+                "qwen1.5-1.8b",
+                "llm-npu",
+                prompt_tokens=780,
+                chunk_tokens=length,
+                scheduler=scheduler,
+                overrides=changes,
+            ).record["ttft_s"]
+            for length in (32, 64, 128, 256)
+        }
+        assert best.record["ttft_s"] == min(each.values())
+
+
+def test_failing_policies_are_reported_in_one_line() -> None:
+    def raises(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:
+        raise KeyError("oops")
+
+    def chooses_badly(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:
+        return lambda ready, view: ready[0] // 0
+
+    def returns_nothing(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:
+        return None  # type: ignore[return-value]
+
+    case = make_case("toy-phone", "smollm2-135m", "llm-npu", prompt_tokens=64)
+    for policy, message in (
+        (raises, "scheduler raised KeyError: 'oops'"),
+        (chooses_badly, "scheduler raised ZeroDivisionError"),
+        (returns_nothing, "should return a function choose"),
+    ):
+        with pytest.raises(SocsimError, match=message):
+            run_case(case, policy)
+
+
+def test_record_says_what_was_changed_and_by_which_version() -> None:
+    record = run("toy-phone", "smollm2-135m", "llm-npu", prompt_tokens=64, overrides={"engine.outlier_pruning_rate": 0.5}).record
+    assert record["overrides"] == {"engine.outlier_pruning_rate": 0.5}
+    assert record["socsim_version"] == __version__
+
+
+def test_energy_until_the_first_token_includes_a_rebuilt_graph() -> None:
+    record = run("snapdragon-8-gen-3", "smollm2-135m", "npu-naive", prompt_tokens=64).record
+    assert record["preparation_in_ttft_s"] > 0
+    assert record["ttft_s"] == pytest.approx(record["makespan_s"] + record["preparation_in_ttft_s"])
+    assert record["prefill_energy_j"] == pytest.approx(record["e2e_energy_j"])
+
+
+def test_peak_power_is_not_below_the_mean() -> None:
+    for memory in ("infinite", "private", "shared"):
+        record = run(
+            "snapdragon-8-gen-3", "smollm2-135m", "cpu-only", prompt_tokens=256, output_tokens=8, overrides={"run.memory": memory}
+        ).record
+        assert record["peak_power_w"] >= record["mean_power_w"]

@@ -12,6 +12,7 @@ import pytest
 from socsim.catalog import list_models, load_engine, load_model, trace_path
 from socsim.errors import SocsimError
 from socsim.graph import TaskGraph
+from socsim.roofline import subgraph_dram_bytes
 from socsim.specs import LLM, Engine, Run
 from socsim.workload import Chunk, chunk_plan, prefill_graph
 
@@ -345,3 +346,34 @@ def test_prompt_that_fills_the_context_does_not_warn() -> None:
 def test_chunk_beyond_the_context_is_refused() -> None:
     with pytest.raises(SocsimError, match=r"engine\.chunk_tokens 4096 exceeds the context of phi-2; allowed: 1 to 2048"):
         graph("phi-2", llm_npu(chunk_tokens=4096), prompt_tokens=10)
+
+
+def test_everything_that_other_subgraphs_read_leaves() -> None:
+    # One block of qwen1.5-1.8b, 256 rows: int8 weights; input int8; Q, K and V in fp16, each 2048 wide, with fp16 biases.
+    llm = load_model("qwen1.5-1.8b").override({"num_hidden_layers": 1}, "model")
+    engine = load_engine("llm-npu").override({"outlier_pruning_rate": 1.0}, "engine")
+    graph = prefill_graph(llm, engine, Run(prompt_tokens=256))
+    qkv, o_proj = (next(s.work for s in graph.subgraphs if s.stage == stage) for stage in ("qkv", "o_proj"))
+    assert qkv.output_bytes == 3 * 256 * 2048 * 2
+    weights = 3 * (2048 * 2048 + 2048 * 2)
+    assert subgraph_dram_bytes(qkv, 8 * 2**20) == weights + 256 * 2048 + 3 * 256 * 2048 * 2
+    assert o_proj.output_bytes == 256 * 2048 * 2
+    assert subgraph_dram_bytes(o_proj, 8 * 2**20) == 2048 * 2048 + 256 * 2048 + 256 * 2048 * 2
+
+
+def test_linears_on_other_processors_read_the_stages_input() -> None:
+    llm = load_model("smollm2-135m").override({"num_hidden_layers": 2}, "model")
+    changes = {"outlier_pruning_rate": 1.0, "placement.operators.k_proj": "gpu", "placement.operators.gate_proj": "gpu"}
+    engine = load_engine("llm-npu").override(changes, "engine")
+    graph = prefill_graph(llm, engine, Run(prompt_tokens=512))
+    place = {(s.stage, s.chunk, s.block): index for index, s in enumerate(graph.subgraphs)}
+
+    def needed(stage: str) -> set[int]:
+        return set(graph.all_predecessors(place[stage, 1, 1]))
+
+    norm = {place["attn_norm", 1, 1]}
+    assert needed("qkv_q_proj") == needed("qkv_k_proj") == needed("qkv_v_proj") == norm
+    own = {place["qkv_q_proj", 1, 1]}
+    assert needed("attention") == own | {place[f"qkv_{name}", chunk, 1] for name in ("k_proj", "v_proj") for chunk in (0, 1)}
+    assert needed("ffn_gate_proj") == {place["ffn_norm", 1, 1]}
+    assert needed("ffn_up") == {place["ffn_norm", 1, 1], place["ffn_gate_proj", 1, 1]}

@@ -63,6 +63,8 @@ def _without_command(context: typer.Context, version: VersionOption = False) -> 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 when all went well, 2 on bad input, 130 when interrupted."""
+    if sys.stdout is None:  # closed by the caller: there is nobody to print to
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for the rest of the process)
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.append(str(Path.cwd()))  # a scheduler given as module:function may be a file of the current folder
     sys.exit(_exit_code(arguments))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from socsim.cli.report import describe_chunks, describe_tokens
+from socsim.cli.report import describe_chunks, describe_overrides, describe_tokens
 from socsim.cli.units import digits, scale
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ def print_comparison(console: Console, results: Sequence[Result]) -> None:
     run = first.run
     console.print(f"{first.llm.name} on {first.soc.name}, {describe_tokens(run)}")
     console.print(f"DRAM {run.memory}, operating point {run.operating_point}, power calibration {run.power_calibration}")
+    if first.overrides:
+        console.print(f"changed: {describe_overrides(first.overrides)}")
     console.print(_table(results, console.width))
     console.print("* best of its column (CPU utilization: the lowest); '-': not in this run. "
                   f"Speed-up: TTFT of row 1 ({results[0].case.engine.name}, {results[0].timeline.scheduler}) over the row's.")  # fmt: skip

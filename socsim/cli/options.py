@@ -58,7 +58,11 @@ ChunkOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="PATH=VALUE", help="Change any field of soc, model, engine or run, in SI units; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change any field of soc, model, engine or run, in SI units; lists as [1, 2], null for none; repeatable.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 ExplainOption = Annotated[
@@ -108,7 +112,9 @@ def parse_overrides(settings: Sequence[str] | None) -> dict[str, Any]:
 
 
 def parse_value(text: str) -> Any:
-    """Return a TOML number, boolean, string, array or inline table as what it means, and any other text as it is."""
+    """Return a TOML number, boolean, string, array or inline table as what it means, ``null`` as None, other text as it is."""
+    if text == "null":
+        return None
     try:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:

@@ -51,6 +51,13 @@ def conditions(result: Result) -> Iterator[tuple[str, str]]:
     noise = f", duration noise {run.duration_noise:g} (seed {run.seed})" if run.duration_noise else ""
     yield "DRAM", f"{run.memory}{noise}"
     yield "power", f"calibration {run.power_calibration}"
+    if case.overrides:
+        yield "changed", describe_overrides(case.overrides)
+
+
+def describe_overrides(overrides: Mapping[str, Any]) -> str:
+    """Return what was changed for a run, as on the command line."""
+    return ", ".join(f"{path}={value}" for path, value in overrides.items())
 
 
 def describe_tokens(run: Run) -> str:
@@ -89,7 +96,8 @@ def groups(result: Result) -> Iterator[tuple[str, list[Row]]]:
             row("prefill makespan", "makespan_s", "s"),
             row("time per output token (TPOT)", "tpot_s", "s"),
             row("end to end", "e2e_s", "s"),
-            row("preparation, before the prompt", "preparation_s", "s"),
+            row("preparation of graphs", "preparation_s", "s"),
+            *([row("  of it for each prompt, in TTFT", "preparation_in_ttft_s", "s")] if record["preparation_in_ttft_s"] else []),
         ],
     )
     yield "throughput", [row("prefill", "prefill_tokens_per_s", "tokens/s"), row("decode", "decode_tokens_per_s", "tokens/s")]

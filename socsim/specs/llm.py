@@ -57,11 +57,6 @@ class LLM(Spec):
         return self.num_key_value_heads * self.head_dim
 
     @property
-    def ffn_linears(self) -> tuple[str, ...]:
-        """Names of the FFN's linears in the order in which they run."""
-        return ("gate_proj", "up_proj", "down_proj") if self.gated_ffn else ("up_proj", "down_proj")
-
-    @property
     def linear_shapes(self) -> dict[str, tuple[int, int]]:
         """Input and output size of each linear of a block."""
         hidden, ffn = self.hidden_size, self.intermediate_size
@@ -147,7 +142,7 @@ def llm_from_config(config: Mapping[str, Any], name: str, where: str) -> LLM:
         "lm_head_bias": phi,
         "norm": "layernorm" if phi else "rmsnorm",
         "parallel_block": phi,
-        "sliding_window": config.get("sliding_window") if config.get("use_sliding_window", True) else None,
+        "sliding_window": config.get("sliding_window") if config.get("use_sliding_window", family != "qwen2") else None,
         "rope_theta": _or(config.get("rope_theta"), 10000.0),
         "partial_rotary_factor": _or(config.get("partial_rotary_factor"), 0.5 if phi else 1.0),
         "max_position_embeddings": _needed(config, "max_position_embeddings", where),

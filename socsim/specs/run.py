@@ -21,7 +21,7 @@ class Run(Spec):
     operating_point: str = "burst"
     power_calibration: str = "whole-device"
     duration_noise: NonNegative = Field(0.0, description="sigma of the log-normal factor on true durations; policies see them without")
-    seed: int = 0
+    seed: NonNegativeCount = 0
 
     @model_validator(mode="after")
     def _check_cached(self) -> Self:
