@@ -6,7 +6,7 @@ import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib.style
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from socsim.cost import NANOSECONDS
 from socsim.errors import SocsimError, unknown_name
+from socsim.palette import FAMILIES, stage_family
 from socsim.timeline import Steps, Timeline
 
 STYLE = ["default", str(Path(__file__).with_name("paper.mplstyle"))]
@@ -26,30 +27,6 @@ WIDTH_IN = {1: 3.35, 2: 7.0}  # by columns of a paper
 Window = tuple[float, float]
 
 
-class Family(NamedTuple):
-    """Stages that share a color; `text` is the color of chunk numbers on it."""
-
-    label: str
-    color: str
-    text: str
-    hatch: str = ""
-
-
-FAMILIES = {
-    "norm": Family("norm", "#E69F00", "black"),
-    "qkv": Family("QKV", "#0072B2", "white"),
-    "attention": Family("attention", "#D55E00", "black"),
-    "o_proj": Family("output proj.", "#56B4E9", "black"),
-    "ffn": Family("FFN", "#F0E442", "black"),
-    "shadow": Family("shadow", "#CC79A7", "black", "//////"),
-    "merge": Family("merge", "#009E73", "black"),
-    "head": Family("LM head", "#000000", "white"),
-    "decode": Family("decode", "#999999", "black"),
-    "other": Family("other", "#666666", "white"),
-    "idle": Family("idle", "#EBEBEB", "black"),
-}
-"""Stages in the colors of Okabe and Ito; those that one processor usually runs differ in grey, too."""
-
 NUMBER_PT = 6.0  # chunk numbers; a digit takes 0.64 of it
 OUTLINED_PT = 1.8  # bars from this width on are outlined and hatched; of narrower ones that would be all that one sees
 CHARACTER_IN = 0.055  # mean width of a character of a title
@@ -57,20 +34,6 @@ SECONDS_FROM = 2.0  # time axes from this length on are in seconds
 LEFT_IN, RIGHT_IN, BOTTOM_IN, ROW_IN, LINE_IN, PANEL_IN, GAP_IN = 0.62, 0.12, 0.38, 0.22, 0.15, 0.45, 0.1
 
 METADATA: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}  # no dates
-
-
-def stage_family(stage: str) -> str:
-    """Return the family of a stage; of stages that were merged into one subgraph, that of the heaviest."""
-    parts, lead = stage.split("+"), stage.partition("_")[0]
-    if lead in ("shadow", "merge", "decode"):
-        return lead
-    heavy = [part for part in parts if not part.startswith(("attn_norm", "ffn_norm"))]
-    for family in ("ffn", "qkv", "attention", "o_proj"):
-        if any(part.startswith(family) for part in heavy):
-            return family
-    if len(heavy) < len(parts):
-        return "norm"
-    return "head" if stage.startswith(("final_norm", "lm_head")) else "other"
 
 
 def gantt(

@@ -23,7 +23,8 @@ from socsim.cost import Costs
 from socsim.errors import SocsimError
 from socsim.graph import TaskGraph
 from socsim.metrics import power_steps
-from socsim.plots import FAMILIES, gantt, mean_steps, save, stage_family
+from socsim.palette import FAMILIES, stage_family
+from socsim.plots import gantt, mean_steps, save
 from socsim.runs import Result, make_case, run, run_case
 from socsim.simulator import simulate
 from socsim.timeline import Timeline
