@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from socsim.version import __version__
+
 if TYPE_CHECKING:
     from socsim.bottlenecks import explain
     from socsim.catalog import list_engines, list_models, list_socs, load_engine, load_model, load_soc
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from socsim.specs import LLM, Engine, Run, SoC
     from socsim.timeline import Timeline
     from socsim.workload import prefill_graph
-
-__version__ = "0.1.0"
 
 _MODULES = {
     "bottlenecks": ("explain",),
@@ -44,40 +44,41 @@ _MODULES = {
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = [  # noqa: RUF022 (in the order in which a newcomer meets them)
-    "run",
+__all__ = [
+    "LLM",
+    "SCHEDULERS",
+    "Case",
+    "Costs",
+    "Engine",
+    "Prefix",
+    "Result",
+    "Run",
+    "SoC",
+    "SocsimError",
+    "Subgraph",
+    "TaskGraph",
+    "Timeline",
+    "View",
+    "Work",
+    "__version__",
+    "check_scheduler",
     "compare",
-    "make_case",
-    "run_case",
     "explain",
     "gantt",
-    "load_soc",
-    "load_model",
-    "load_engine",
-    "list_socs",
-    "list_models",
-    "list_engines",
-    "check_scheduler",
-    "prefill_graph",
     "graph_costs",
+    "list_engines",
+    "list_models",
+    "list_socs",
+    "load_engine",
+    "load_model",
+    "load_soc",
+    "make_case",
+    "power_model",
+    "prefill_graph",
+    "run",
+    "run_case",
     "simulate",
     "summarize",
-    "power_model",
-    "SoC",
-    "LLM",
-    "Engine",
-    "Run",
-    "Case",
-    "Result",
-    "Timeline",
-    "TaskGraph",
-    "Subgraph",
-    "Prefix",
-    "Work",
-    "Costs",
-    "View",
-    "SCHEDULERS",
-    "SocsimError",
 ]
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from socsim.cost import NANOSECONDS
 from socsim.errors import SocsimError, unknown_name
-from socsim.palette import FAMILIES, stage_family
+from socsim.palette import FAMILIES, Family, stage_family
 from socsim.timeline import Steps, Timeline
 
 STYLE = ["default", str(Path(__file__).with_name("paper.mplstyle"))]

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from socsim import __version__
 from socsim.catalog import load_engine, load_model, load_soc
 from socsim.cost import Costs, graph_costs
 from socsim.errors import SocsimError, did_you_mean
@@ -18,6 +17,7 @@ from socsim.schedulers import Prepare
 from socsim.simulator import simulate
 from socsim.specs import LLM, Engine, Run, SoC, validate
 from socsim.timeline import Timeline
+from socsim.version import __version__
 from socsim.workload import Chunk, chunk_plan, prefill_graph
 
 SCHEMA_VERSION = 1

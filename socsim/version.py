@@ -1,0 +1,3 @@
+"""The version of socsim, which every record carries."""
+
+__version__ = "0.1.0"
