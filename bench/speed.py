@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator
 from statistics import median
 from typing import Any
 
+import numpy as np
 import simpy
 
 from socsim.graph import TaskGraph
@@ -107,11 +108,19 @@ def startup_seconds(*arguments: str) -> float:
     return time.perf_counter() - start
 
 
+def contended_share(case: Case) -> float:
+    """Return the share of the time in which anything streams that DRAM is at its limit."""
+    when, rate = simulate(case.costs.graph, case.costs, "fifo").dram_rate
+    lasting = np.diff(when, append=when[-1])
+    return float(lasting[rate >= case.costs.achievable_bytes_per_s].sum() / lasting[rate > 0].sum())
+
+
 def simulation_ratios() -> list[tuple[str, float, str, float]]:
     """Compare with the bare program: 578 subgraphs, four chunks of qwen1.5-1.8b without shadow work."""
     case = make_case("snapdragon-8-gen-3", "qwen1.5-1.8b", "llm-npu", prompt_tokens=1024, overrides={"engine.outlier_pruning_rate": 1.0})
     bare = bare_program(case)
     bare()
+    print(f"DRAM is at its limit in {contended_share(case):.0%} of the time in which anything streams (fifo)", flush=True)
     rows = []
     for memory, target in (("shared", 0.3), ("infinite", 0.4)):
         for scheduler in ("fifo", "out-of-order"):

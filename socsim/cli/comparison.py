@@ -89,7 +89,7 @@ def _table(results: Sequence[Result], width: int) -> Table:
     for title in titles:
         table.add_column(title, justify="right", no_wrap=True)
     for row, result in enumerate(results):
-        names = _names(result, wide, width - taken)
+        names = _names(result, wide, width - taken - 1, max(len(each.case.engine.name) for each in results))
         marked = [marks[row] for _, marks in columns]
         table.add_row(*names, *(Text(f"{text}*" if best else f"{text} ", style="bold" if best else "") for text, best in marked))
         if not wide:
@@ -97,11 +97,13 @@ def _table(results: Sequence[Result], width: int) -> Table:
     return table
 
 
-def _names(result: Result, wide: bool, width: int) -> list[str]:
-    """Return engine and scheduler in columns of their own or below each other, broken at hyphens."""
+def _names(result: Result, wide: bool, width: int, longest_engine: int) -> list[str]:
+    """Return engine and scheduler in columns of their own or below each other, broken at hyphens where need be."""
     names = (result.case.engine.name, result.timeline.scheduler)
     if wide:
-        return ["\n".join(wrap(name, max((width - 1) // 2, NARROWEST_NAME))) for name in names]
+        for_engine = min(longest_engine, width // 2)
+        widths = (for_engine, width - for_engine - 1)
+        return ["\n".join(wrap(name, max(each, NARROWEST_NAME))) for name, each in zip(names, widths, strict=True)]
     return ["\n".join([*wrap(f"{names[0]},", max(width, NARROWEST_NAME)), *wrap(names[1], max(width, NARROWEST_NAME))])]
 
 

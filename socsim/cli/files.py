@@ -106,6 +106,7 @@ def _write_trace(results: Sequence[Result], path: Path) -> None:
 
 def _write_plot(results: Sequence[Result], path: Path) -> None:
     """Draw the Gantt charts of the prefills of runs, one above the other on one time axis."""
+    from socsim.cost import NANOSECONDS
     from socsim.metrics import power_steps
     from socsim.plots import gantt, save
 
@@ -116,7 +117,7 @@ def _write_plot(results: Sequence[Result], path: Path) -> None:
         titles=[run_title(result) for result in results],
         ttft_s=[result.record["ttft_s"] for result in results],
         power=power_steps(first.timeline, first.case.power) if len(results) == 1 else None,
-        window_s=(0.0, 1.01 * float(max(makespans)) / 1e9),  # decode steps, all alike, would crowd out the prefill
+        window_s=(0.0, 1.01 * float(max(makespans)) / NANOSECONDS),  # decode steps, all alike, would crowd out the prefill
     )
     save(figure, path)
     one_line("wrote", path)
