@@ -50,9 +50,10 @@ class _OutOfOrder:
 
     def __init__(self, graph: TaskGraph, expected_ns: Sequence[int], ranks: list[int]) -> None:
         self.graph, self.expected_ns, self.ranks = graph, expected_ns, ranks
-        self.sign = [-1 if subgraph.processor == "npu" else 1 for subgraph in graph.subgraphs]
+        self.successors, self.prefix_of, self.place = graph.successors, graph.prefix_of, graph.processor_index
+        self.sign = [-1 if name == "npu" else 1 for name in graph.processors]
         self.heaps: list[list[tuple[int, int, int]]] = [[] for _ in graph.processors]
-        self.waiting: dict[int, int] = {}  # ready subgraph -> its C
+        self.waiting: list[int | None] = [None] * len(graph)  # C of the ready subgraphs
         self.runs = _PrefixRuns(graph, expected_ns)
         self.fronts = [0] * len(graph.prefixes)
         self.seen_released = self.seen_completed = 0
@@ -63,8 +64,8 @@ class _OutOfOrder:
         heap, waiting = self.heaps[view.processor], self.waiting
         while True:
             value, _, index = heappop(heap)
-            if waiting.get(index) == -value:
-                del waiting[index]
+            if waiting[index] == -value:
+                waiting[index] = None
                 return index
 
     def score(self, index: int, view: View) -> int:
@@ -73,51 +74,55 @@ class _OutOfOrder:
         return self._score(index, view)
 
     def _score(self, index: int, view: View) -> int:
-        missing, expected_ns = view.missing, self.expected_ns
-        gain = sum([expected_ns[other] for other in self.graph.successors[index] if missing[other] == 1])
-        if index in self.graph.prefix_of:
-            prefix, place = self.graph.prefix_of[index]
+        missing, gain = view.missing, 0
+        for other in self.successors[index]:
+            if missing[other] == 1:
+                gain += self.expected_ns[other]
+        if index in self.prefix_of:
+            prefix, place = self.prefix_of[index]
             if view.frontier[prefix] == place:
                 gain += self.runs.gain(prefix, view)
-        return self.sign[index] * gain
+        return self.sign[self.place[index]] * gain
 
     def _put(self, index: int, view: View) -> None:
         """Enter a ready subgraph with its C; an entry with an older C is skipped when it comes up."""
         value = self._score(index, view)
-        if self.waiting.get(index) != value:
+        if self.waiting[index] != value:
             self.waiting[index] = value
-            heappush(self.heaps[self.graph.processor_index[index]], (-value, self.ranks[index], index))
+            heappush(self.heaps[self.place[index]], (-value, self.ranks[index], index))
 
     def _follow(self, view: View) -> None:
         """Take in what has been completed and released since the last call."""
-        graph = self.graph
-        for index in view.completed[self.seen_completed :]:
-            self._correct(graph.successors[index], view)
-            if index in graph.prefix_of:
-                self._follow_prefix(graph.prefix_of[index][0], view)
-        self.seen_completed = len(view.completed)
-        for index in view.released[self.seen_released :]:
+        completed, released, missing = view.completed, view.released, view.missing
+        for index in completed[self.seen_completed :]:
+            for successor in self.successors[index]:
+                if missing[successor] == 1:
+                    self._correct(successor, view)
+            if index in self.prefix_of:
+                self._follow_prefix(self.prefix_of[index][0], view)
+        self.seen_completed = len(completed)
+        for index in released[self.seen_released :]:
             self._put(index, view)
-        self.seen_released = len(view.released)
+        self.seen_released = len(released)
 
     def _follow_prefix(self, prefix: int, view: View) -> None:
         members, waiters = self.graph.prefixes[prefix]
         front = view.frontier[prefix]
         for place in range(self.fronts[prefix], front):
-            self._correct(waiters[place], view)
+            for waiter in waiters[place]:
+                if view.missing[waiter] == 1:
+                    self._correct(waiter, view)
         self.fronts[prefix] = front
-        if front < len(members) and members[front] in self.waiting:
+        if front < len(members) and self.waiting[members[front]] is not None:
             self._put(members[front], view)
 
-    def _correct(self, candidates: Sequence[int], view: View) -> None:
-        """Correct C of what alone keeps one of these subgraphs from being ready."""
-        for candidate in candidates:
-            if view.missing[candidate] == 1:
-                last = _last_needed(self.graph, candidate, view)
-                if last in self.graph.prefix_of:
-                    self.runs.forget(self.graph.prefix_of[last][0])
-                if last in self.waiting:
-                    self._put(last, view)
+    def _correct(self, candidate: int, view: View) -> None:
+        """Correct C of what alone keeps a subgraph from being ready."""
+        last = _last_needed(self.graph, candidate, view)
+        if last in self.prefix_of:
+            self.runs.forget(self.prefix_of[last][0])
+        if last >= 0 and self.waiting[last] is not None:
+            self._put(last, view)
 
 
 class _PrefixRuns:
