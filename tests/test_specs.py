@@ -118,6 +118,8 @@ def test_descriptions_are_frozen() -> None:
             r"field 'memory': input should be 'shared', 'private' or 'infinite', not 'privat' \(did you mean 'private'\?\)",
         ),
         ({"prompt_tokens": 4, "duration_noise": -0.1}, "field 'duration_noise': input should be greater than or equal to 0"),
+        ({"prompt_tokens": 4, "duration_noise": 6}, "field 'duration_noise': input should be less than or equal to 5, not 6"),
+        ({"prompt_tokens": 4, "seed": -1}, "field 'seed': input should be greater than or equal to 0, not -1"),
         ({"prompt_token": 4}, r"unknown field 'prompt_token' \(did you mean 'prompt_tokens'\?\); allowed: cached_tokens, "),
     ],
 )

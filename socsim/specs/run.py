@@ -20,7 +20,9 @@ class Run(Spec):
     )
     operating_point: str = "burst"
     power_calibration: str = "whole-device"
-    duration_noise: NonNegative = Field(0.0, description="sigma of the log-normal factor on true durations; policies see them without")
+    duration_noise: NonNegative = Field(
+        0.0, le=5.0, description="sigma of the log-normal factor on true durations; policies see them without"
+    )
     seed: NonNegativeCount = 0
 
     @model_validator(mode="after")
