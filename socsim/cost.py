@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # the simulator itself needs no descriptions, and starts fast
     from socsim.specs import Engine, Run, SoC
 
 Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 PARTS = ("launch", "linear", "attention", "float", "synchronization")
 """Parts of a subgraph's own time: launch, linears, attention products, element-wise work and outlier fetches, hand-over."""
@@ -46,7 +45,7 @@ class Costs:
 
     def __post_init__(self) -> None:
         """Refuse costs that whole nanoseconds in 64 bits cannot hold."""
-        stream_s = self.dram_bytes / np.minimum(self.bandwidth_bytes_per_s, self.achievable_bytes_per_s)[self._place]
+        stream_s = self.dram_bytes / self.alone_bytes_per_s
         seconds = self.parts_s.sum(axis=1) + stream_s
         total = float(seconds.sum()) + float(self.hand_over_latency_s.max(initial=0.0)) * len(self.graph)
         if not total < LONGEST_RUN_S:
@@ -56,9 +55,11 @@ class Costs:
                 f"the longest subgraph is {worst.stage} on the {worst.processor} with {seconds.max():.3g} s"
             )
 
-    @property
-    def _place(self) -> Integers:
-        return np.array(self.graph.processor_index, dtype=np.int64)
+    @cached_property
+    def alone_bytes_per_s(self) -> Floats:
+        """DRAM bandwidth of each subgraph when nothing else streams: its processor's cap, at most what DRAM achieves."""
+        caps = np.minimum(self.bandwidth_bytes_per_s, self.achievable_bytes_per_s)
+        return caps[np.array(self.graph.processor_index, dtype=np.int64)]
 
     @cached_property
     def fixed_ns(self) -> list[int]:
@@ -69,8 +70,7 @@ class Costs:
     @cached_property
     def expected_ns(self) -> list[int]:
         """Duration of each subgraph when nothing else uses DRAM: what profiling would show."""
-        caps = np.minimum(self.bandwidth_bytes_per_s, self.achievable_bytes_per_s) * PER_NS
-        stream = np.rint(self.dram_bytes / caps[self._place])
+        stream = np.rint(self.dram_bytes / (self.alone_bytes_per_s * PER_NS))
         expected: list[int] = np.maximum(stream, np.maximum(self.fixed_ns, 1)).astype(np.int64).tolist()
         return expected
 

@@ -59,12 +59,13 @@ def busy_s(timeline: Timeline, part: slice) -> list[float]:
     return busy
 
 
-def _span_s(timeline: Timeline, part: slice, processor: int) -> float:
-    """Return the time from the first start to the last end on a processor."""
-    chosen = timeline.processor[part] == processor
-    if not chosen.any():
-        return 0.0
-    return float(timeline.end_ns[part][chosen].max() - timeline.start_ns[part][chosen].min()) / NANOSECONDS
+def prefill_span_ns(timeline: Timeline, processor: int) -> tuple[int, int, int]:
+    """Return first start, last end and busy time of a processor in the prefill; zeros if it has no part in it."""
+    chosen = np.flatnonzero(timeline.processor[: timeline.graph.prefill_count] == processor)
+    if not len(chosen):
+        return 0, 0, 0
+    start, end = timeline.start_ns[chosen], timeline.end_ns[chosen]
+    return int(start.min()), int(end.max()), int((end - start).sum())
 
 
 def power_steps(timeline: Timeline, power: PowerModel) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -141,12 +142,11 @@ def summarize(timeline: Timeline, power: PowerModel, run: Run, preparation_s: fl
         "peak_power_w": float(power_steps(timeline, power)[1].max()),
         "dram_bytes": float(timeline.costs.dram_bytes.sum()),
     }
-    busy = dict(zip(timeline.graph.processors, busy_s(timeline, prefill), strict=True))
     for name in ("cpu", "gpu", "npu"):
-        span_s = _span_s(timeline, prefill, timeline.graph.processors.index(name)) if name in busy else 0.0
-        used = busy.get(name, 0.0)
-        result[f"{name}_utilization"] = used / makespan_s
-        result[f"{name}_bubble_rate"] = max(0.0, 1.0 - used / span_s) if span_s else 0.0
+        used = name in timeline.graph.processors
+        begin, end, busy = prefill_span_ns(timeline, timeline.graph.processors.index(name)) if used else (0, 0, 0)
+        result[f"{name}_utilization"] = busy / NANOSECONDS / makespan_s
+        result[f"{name}_bubble_rate"] = 1.0 - busy / (end - begin) if busy else 0.0
         result[f"{name}_energy_j"] = energy.get(name, 0.0)
     result |= {"dram_energy_j": energy["dram"], "base_energy_j": energy["base"]}
     return result

@@ -241,7 +241,7 @@ class OperatorModel:
                 "fp32",
                 ops=2 * rows * inner,
                 input_bytes=rows * inner * self.activation_bytes,
-                output_bytes=rows * channels * 4,
+                output_bytes=rows * channels * FP32_BYTES,
             ),
             Operator(f"fetch_{linear}", "fetch", "fp32", ops=0, weight_bytes=fetched),
             Operator(
@@ -249,7 +249,7 @@ class OperatorModel:
                 "product",
                 "fp32",
                 ops=2 * macs,
-                input_bytes=rows * channels * 4,
+                input_bytes=rows * channels * FP32_BYTES,
                 output_bytes=rows * columns * self.activation_bytes,
                 weight_bytes=channels * columns * SHADOW_WEIGHT_BYTES,
                 rows=rows,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from socsim.cost import NANOSECONDS
 from socsim.errors import SocsimError, unknown_name
+from socsim.metrics import prefill_span_ns
 from socsim.palette import FAMILIES, Family, stage_family
 from socsim.timeline import Steps, Timeline
 
@@ -148,22 +149,13 @@ def _seen(run: Timeline, window: Window) -> NDArray[np.int64]:
     return np.flatnonzero((run.end_ns > window[0] * NANOSECONDS) & (run.start_ns < window[1] * NANOSECONDS))
 
 
-def _prefill_span_ns(run: Timeline, processor: int) -> tuple[int, int, int]:
-    """Return first start, last end and busy time of a processor in the prefill; zeros if it has no part in it."""
-    chosen = np.flatnonzero(run.processor[: run.graph.prefill_count] == processor)
-    if not len(chosen):
-        return 0, 0, 0
-    start, end = run.start_ns[chosen], run.end_ns[chosen]
-    return int(start.min()), int(end.max()), int((end - start).sum())
-
-
 def _head(title: str, run: Timeline, ttft_s: float, columns: int, axis_in: float) -> str:
     """Return the title of a run with its TTFT and bubble rate, in lines that fit."""
     facts = f"TTFT {ttft_s:.2f} s" if ttft_s >= 1 else f"TTFT {ttft_s * 1e3:.3g} ms"
     before_s = ttft_s - int(run.end_ns[: run.graph.prefill_count].max()) / NANOSECONDS
     facts += f" ({before_s:.2f} s of it before the prefill)" if before_s > 0.005 else ""
     if "npu" in run.graph.processors:
-        first, last, busy = _prefill_span_ns(run, run.graph.processors.index("npu"))
+        first, last, busy = prefill_span_ns(run, run.graph.processors.index("npu"))
         facts += f", NPU bubble rate {100 * (1 - busy / (last - first)) if last else 0:.1f} %"
     facts = facts.replace(" ", "\xa0")  # no line break inside
     lines = [f"{title}: {facts}"] if columns == 2 else [f"{title}:", facts]
@@ -176,7 +168,7 @@ def _draw_run(ax: Axes, run: Timeline, window: Window, axis_pt: float) -> None:
     families = np.array([stage_family(run.graph.subgraphs[index].stage) for index in seen.tolist()])
     per_s = axis_pt / (window[1] - window[0])
     for row in range(len(names)):
-        first, last, _ = _prefill_span_ns(run, row)
+        first, last, _ = prefill_span_ns(run, row)
         ax.broken_barh(
             [(first / NANOSECONDS, (last - first) / NANOSECONDS)], (row - 0.4, 0.8), facecolor=FAMILIES["idle"].color, linewidth=0
         )

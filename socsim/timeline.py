@@ -53,8 +53,7 @@ class Timeline:
         """
         if self.memory == "infinite":
             return np.zeros(0, dtype=np.int64), np.zeros(0)
-        caps = np.minimum(self.costs.bandwidth_bytes_per_s, self.costs.achievable_bytes_per_s)[self.processor]
-        when, rate = steps(self.start_ns, self.stream_end_ns, caps)
+        when, rate = steps(self.start_ns, self.stream_end_ns, self.costs.alone_bytes_per_s)
         return when, np.minimum(rate, self.costs.achievable_bytes_per_s) if self.memory == "shared" else rate
 
     def to_dataframe(self) -> pd.DataFrame:

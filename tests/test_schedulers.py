@@ -14,6 +14,7 @@ from socsim.conformance import random_costs
 from socsim.cost import Costs
 from socsim.errors import SocsimError
 from socsim.graph import TaskGraph
+from socsim.runs import make_case
 from socsim.schedulers import SCHEDULERS, Choose, View, fifo, load_scheduler, out_of_order, scheduler_summary
 from socsim.simulator import simulate
 
@@ -41,6 +42,18 @@ def test_out_of_order_makes_the_choices_of_the_plain_rule(tie: str, memory: str)
         for costs in (random_costs(seed, processors=1 + seed % 3), random_dag(seed)):
             ours = simulate(costs.graph, costs, partial(out_of_order, tie=tie), memory=memory)
             assert ours.start_ns.tolist() == simulate(costs.graph, costs, plain, memory=memory).start_ns.tolist(), seed
+
+
+@pytest.mark.parametrize("model", ["smollm2-135m", "phi-2"])
+@pytest.mark.parametrize("pruning_rate", [0.0, 0.85, 1.0])
+@pytest.mark.parametrize("memory", ["shared", "infinite"])
+def test_out_of_order_makes_the_choices_of_the_plain_rule_on_real_models(model: str, pruning_rate: float, memory: str) -> None:
+    changes = {"model.num_hidden_layers": 3, "engine.outlier_pruning_rate": pruning_rate}
+    case = make_case("snapdragon-8-gen-3", model, "llm-npu", prompt_tokens=400, chunk_tokens=64, overrides=changes)
+    fast = simulate(case.costs.graph, case.costs, "out-of-order", memory=memory)
+    plain = simulate(case.costs.graph, case.costs, plain_out_of_order, memory=memory)
+    assert fast.start_ns.tolist() == plain.start_ns.tolist()
+    assert fast.end_ns.tolist() == plain.end_ns.tolist()
 
 
 def starts(costs: Costs, policy: str) -> list[int]:

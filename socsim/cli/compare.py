@@ -31,7 +31,7 @@ from socsim.cli.options import (
     parse_chunk_tokens,
     parse_overrides,
 )
-from socsim.cli.run import check_policy, simulate_case
+from socsim.cli.run import simulate_case
 from socsim.errors import SocsimError
 
 if TYPE_CHECKING:
@@ -105,11 +105,12 @@ def make_cases(workload: Workload, engines: Sequence[str], schedulers: Sequence[
     """
     from socsim.catalog import load_model, load_soc
     from socsim.runs import make_case
+    from socsim.schedulers import load_scheduler
 
     soc, model = load_soc(workload.soc), load_model(workload.model)
     for name in schedulers:
         if name is not None:
-            check_policy(name)
+            load_scheduler(name)
     cases = []
     for engine in engines:
         try:

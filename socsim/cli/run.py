@@ -75,10 +75,11 @@ def run_command(
     workload = Workload(soc, model, prompt_tokens, output_tokens, cached_tokens, chunk, overrides)
     from socsim.bottlenecks import explain as explain_result
     from socsim.runs import make_case
+    from socsim.schedulers import load_scheduler
 
     with keep_stdout_for(as_json):
         if scheduler is not None:
-            check_policy(scheduler)
+            load_scheduler(scheduler)  # before anything is built
         case = make_case(soc, model, engine, scheduler=scheduler, **workload.options())
         result, failure = simulate_case(case, log)
         explanation = explain_result(result, case.engine.scheduler) if explain else None
@@ -93,24 +94,6 @@ def run_command(
         if explanation:
             print_explanation(console, explanation)
     write_outputs([result], trace, plot, failure)
-
-
-def check_policy(name: str) -> None:
-    """Check that a scheduler can be loaded.
-
-    Raises
-    ------
-    SocsimError
-        It is unknown, or its module fails when it is imported.
-    """
-    from socsim.schedulers import load_scheduler
-
-    try:
-        load_scheduler(name)
-    except SocsimError:
-        raise
-    except Exception as error:
-        raise SocsimError(f"scheduler '{name}': its module fails when imported: {type(error).__name__}: {error}") from None
 
 
 def simulate_case(case: Case, log: Path | None = None) -> tuple[Result, SocsimError | None]:
