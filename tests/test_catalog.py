@@ -198,7 +198,7 @@ def test_configuration_in_a_folder_is_named_after_it(tmp_path: Path, monkeypatch
 
 def test_unknown_names_and_paths(tmp_path: Path) -> None:
     with pytest.raises(
-        SocsimError, match=r"^unknown SoC 'snapdragon-8-gen-4' \(did you mean 'snapdragon-8-gen-[23]'\?\); allowed: snapdragon-8-gen-2, "
+        SocsimError, match=r"^unknown SoC 'snapdragon-8-gen-4' \(did you mean 'snapdragon-8-gen-[23]'\?\); allowed: .*snapdragon-8-gen-2, "
     ):
         load_soc("snapdragon-8-gen-4")
     with pytest.raises(SocsimError, match=r"^unknown model 'gemma' \(did you mean 'gemma-2b'\?\)"):

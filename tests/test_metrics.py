@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,13 +10,15 @@ from random_graphs import Row, hand_costs
 
 from socsim.catalog import load_engine, load_soc
 from socsim.errors import SocsimError
+from socsim.graph import Operator, TaskGraph, Work
 from socsim.metrics import PowerModel, busy_s, power_model, power_steps, summarize
 from socsim.simulator import simulate
 from socsim.specs import Run
 from socsim.timeline import Timeline
 
 MS = 1_000_000
-POWER = PowerModel("test", 2.0, {"cpu": 0.1, "gpu": 0.2, "npu": 0.2}, {"cpu": 2.0, "gpu": 3.0, "npu": 5.0}, 1e-9)
+NO_DYNAMIC = {"cpu": 0.0, "gpu": 0.0, "npu": 0.0}
+POWER = PowerModel("test", 2.0, {"cpu": 0.1, "gpu": 0.2, "npu": 0.2}, {"cpu": 2.0, "gpu": 3.0, "npu": 5.0}, NO_DYNAMIC, 1e-9)
 """2 W all the time, 1.5 of them for neither processor; 1 W more at 1e9 bytes/s."""
 
 
@@ -137,6 +140,58 @@ def test_power_follows_operating_point_and_calibration() -> None:
     scale = soc.operating_points["sustained"].active_power_scale
     assert sustained.extra_w == {name: pytest.approx(burst.extra_w[name] * scale[name]) for name in ("cpu", "gpu", "npu")}
     rail = power_model(soc, engine, Run(prompt_tokens=1, power_calibration="battery-rail"))
-    assert (rail.constant_w, rail.dram_j_per_byte, rail.extra_w["npu"]) == (0.0, 0.0, 0.5)
+    own = soc.power["battery-rail"]
+    assert (rail.calibration, rail.constant_w, rail.dram_j_per_byte) == ("battery-rail", own.base_w, own.dram_j_per_byte)
+    assert rail.extra_w["npu"] == own.processors["npu"].active_w[0] != burst.extra_w["npu"]
+    assert rail.j_per_op == {name: power.j_per_op for name, power in own.processors.items()}
     with pytest.raises(SocsimError, match=r"unknown power calibration of snapdragon-8-gen-3 'rail'.*; allowed: battery-rail, whole-device"):
         power_model(soc, engine, Run(prompt_tokens=1, power_calibration="rail"))
+
+
+def test_energy_of_an_operation_follows_voltage_and_so_power_over_clock() -> None:
+    soc = load_soc("snapdragon-8-gen-3").override({"power.battery-rail.processors.cpu.j_per_op": 8e-12}, "soc")
+    changes = {"operating_points.sustained.rate_scale.cpu": 0.5, "operating_points.sustained.active_power_scale.cpu": 0.25}
+    run = {"prompt_tokens": 1, "power_calibration": "battery-rail"}
+    engine = load_engine("llm-npu")
+    burst = power_model(soc, engine, Run.model_validate(run))
+    half = power_model(soc.override(changes, "soc"), engine, Run.model_validate(run | {"operating_point": "sustained"}))
+    assert burst.j_per_op["cpu"] == 8e-12
+    # Half the clock at a quarter of the power: every operation takes half the energy, and twice as long.
+    assert half.j_per_op["cpu"] == pytest.approx(4e-12)
+    assert half.extra_w["cpu"] == pytest.approx(burst.extra_w["cpu"] / 4)
+
+
+def worked_timeline(memory: str = "shared") -> Timeline:
+    """CPU 0-10 ms with 2e9 operations, NPU 10-20 with 4e9; a decode step on the CPU 20-30 with 1e9."""
+    costs = hand_costs([("cpu", 10 * MS, 0, []), ("npu", 10 * MS, 0, [0]), ("cpu", 10 * MS, 0, [1])], prefill_count=2)
+    works = [Work((Operator("x", "vector", "fp16", ops=ops),)) for ops in (2 * 10**9, 4 * 10**9, 10**9)]
+    subgraphs = tuple(s._replace(work=work) for s, work in zip(costs.graph.subgraphs, works, strict=True))
+    graph = TaskGraph(subgraphs, costs.graph.predecessors, prefill_count=2)
+    return simulate(graph, replace(costs, graph=graph), "fifo", memory=memory)
+
+
+@pytest.mark.parametrize("memory", ["shared", "infinite"])
+def test_operations_take_energy_by_hand(memory: str) -> None:
+    power = replace(POWER, j_per_op={"cpu": 1e-11, "gpu": 7.0, "npu": 1e-12})
+    plain = summarize(worked_timeline(memory), POWER, Run(prompt_tokens=10, output_tokens=2))
+    found = summarize(worked_timeline(memory), power, Run(prompt_tokens=10, output_tokens=2))
+    more = {name: found[name] - plain[name] for name in found if name.endswith("_j")}  # type: ignore[operator]
+    assert more == approximately(
+        {
+            "prefill_energy_j": 0.02 + 0.004,
+            "e2e_energy_j": 0.02 + 0.004 + 0.01,
+            "cpu_energy_j": 0.02 + 0.01,
+            "npu_energy_j": 0.004,
+            "gpu_energy_j": 0.0,
+            "dram_energy_j": 0.0,
+            "base_energy_j": 0.0,
+        }
+    )
+    when, watts = power_steps(worked_timeline(memory), power)
+    assert list(zip((when / MS).tolist(), watts.tolist(), strict=True)) == [
+        (0.0, pytest.approx(2 + 2 + 2.0)),
+        (10.0, pytest.approx(2 + 5 + 0.4)),
+        (20.0, pytest.approx(2 + 2 + 1.0)),
+        (30.0, pytest.approx(2.0)),
+    ]
+    assert found["peak_power_w"] == pytest.approx(7.4)

@@ -89,14 +89,14 @@ def test_linear_per_group() -> None:
     # down_proj is 7 x 5: two groups of up to 4 weights in each of 5 columns, each with an fp16 scale.
     (product,) = site("down_proj", quantization="per-group", group_size=4)
     assert product.weight_bytes == 35 + 2 * 5 * 2
-    # 4 x 5 x 2 partial sums: an int32 read, a float sum read and written for each.
-    assert (product.conversion_ops, product.conversion_bytes) == (2 * 40, 12 * 40)
+    # 4 x 5 x 2 partial sums, each scaled and added; they stay on chip.
+    assert (product.groups, product.conversion_ops, product.conversion_bytes) == (2, 2 * 40, 0)
     assert product.ops == 2 * 4 * 35 + 80
 
 
 def test_linear_with_narrow_weights_dequantizes_them() -> None:
     (product,) = site("up_proj", linear_type="fp16", weight_bits=4, quantization="none")
-    assert (product.conversion_ops, product.conversion_bytes, product.weight_width) == (35, 17 + 70, 0.25)
+    assert (product.conversion_ops, product.conversion_bytes) == (35, 17 + 70)
     assert (product.data_type, product.weight_bytes, product.input_bytes) == ("fp16", 17, 4 * 5 * 2)
 
 
@@ -137,14 +137,19 @@ def test_attention() -> None:
 
 
 def test_keys_and_values() -> None:
-    dequantize, rope = site("rope")
-    assert (dequantize.ops, rope.ops) == (4 * (6 + 2 * 3), 3 * 4 * (6 + 3))
-    assert site("rope", llm=TINY.override({"partial_rotary_factor": 0.5}, "model"))[1].ops == 3 * 4 * 9 // 2
+    *dequantize, rope = site("rope")
+    assert [(op.name, op.ops) for op in dequantize] == [
+        ("dequantize_q_proj", 4 * 6),
+        ("dequantize_k_proj", 4 * 3),
+        ("dequantize_v_proj", 4 * 3),
+    ]
+    assert rope.ops == 3 * 4 * (6 + 3)
+    assert site("rope", llm=TINY.override({"partial_rotary_factor": 0.5}, "model"))[-1].ops == 3 * 4 * 9 // 2
     (append,) = site("kv_append", kv_cache_type="int8")
     assert (append.ops, append.kv_bytes, append.output_bytes) == (0, 2 * 4 * 3, 0)
 
 
-@pytest.mark.parametrize(("gated", "ops"), [(True, [56, 28 * 6, 56]), (False, [28, 28 * 5, 56])])
+@pytest.mark.parametrize(("gated", "ops"), [(True, [28, 28, 28 * 6, 56]), (False, [28, 28 * 5, 56])])
 def test_activation(gated: bool, ops: list[int]) -> None:
     assert [op.ops for op in site("activation", llm=TINY.override({"gated_ffn": gated}, "model"))] == ops
 
@@ -158,9 +163,58 @@ def test_shadow_and_merge() -> None:
     assert (merge.ops, merge.input_bytes, merge.output_bytes) == (20, 80, 40)
 
 
-def test_embedding_reads_the_rows_it_needs() -> None:
-    (embedding,) = site("embedding")
-    assert (embedding.ops, embedding.input_bytes, embedding.output_bytes, embedding.weight_bytes) == (0, 0, 40, 20)
+@pytest.mark.parametrize(("bits", "width"), [(None, 1), (4, 0.5), (8, 1), (16, 2), (32, 4)])
+def test_embedding_reads_the_rows_it_needs_as_wide_as_they_are_stored(bits: int | None, width: float) -> None:
+    (embedding,) = site("embedding", embedding_bits=bits)
+    assert (embedding.ops, embedding.input_bytes, embedding.output_bytes, embedding.weight_bytes) == (0, 0, 40, 20 * width)
+
+
+@pytest.mark.parametrize(("bits", "data_type", "width"), [(16, "fp16", 2), (32, "fp32", 4)])
+def test_lm_head_that_is_tied_to_a_float_embedding_is_a_float_product(bits: int, data_type: str, width: int) -> None:
+    (head,) = site("lm_head", rows=1, embedding_bits=bits)
+    assert head == Operator(
+        "lm_head",
+        "product",
+        data_type,
+        ops=2 * 5 * 11,
+        input_bytes=5 * 2,
+        output_bytes=11 * 2,
+        weight_bytes=5 * 11 * width,
+        inner=5,
+        columns=11,
+        macs=5 * 11,
+    )
+
+
+@pytest.mark.parametrize(("tied", "bits"), [(False, 32), (False, 16), (True, 8), (True, None)])
+def test_other_lm_heads_are_linears_as_all_others(tied: bool, bits: int | None) -> None:
+    (head,) = site("lm_head", rows=1, llm=TINY.override({"tie_word_embeddings": tied}, "model"), embedding_bits=bits)
+    assert (head.data_type, head.weight_bytes, head.input_bytes) == ("int8", 5 * 11, 5)
+
+
+def test_blocks_do_not_depend_on_the_embedding() -> None:
+    for name in ("q_proj", "down_proj", "activation", "attention", "attn_norm"):
+        assert site(name, embedding_bits=32) == site(name, embedding_bits=8)
+
+
+@pytest.mark.parametrize(
+    ("name", "linears"),
+    [
+        ("rope", ["q_proj", "k_proj", "v_proj"]),
+        ("attn_residual", ["o_proj"]),
+        ("activation", ["gate_proj", "up_proj"]),
+        ("ffn_residual", ["down_proj"]),
+    ],
+)
+def test_results_are_dequantized_only_for_another_processor(name: str, linears: list[str]) -> None:
+    def dequantized(places: dict[str, str]) -> list[str]:
+        model = OperatorModel(TINY, engine().override({"placement.operators": places}, "engine"))
+        return [op.name.removeprefix("dequantize_") for op in model.site(name, 4, 0) if op.name.startswith("dequantize_")]
+
+    assert dequantized({}) == linears  # linears are on the NPU, all else on the CPU
+    assert dequantized({name: "npu"}) == []
+    assert dequantized({name: "npu", linears[0]: "cpu"}) == linears[:1]
+    assert dequantized(dict.fromkeys(linears, "cpu")) == []
 
 
 @pytest.mark.parametrize(

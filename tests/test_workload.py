@@ -29,8 +29,8 @@ def closed_form_ops(model: str, tokens: int) -> int:
     heads = (
         query + 2 * key_value + round(3 * (query + key_value) * c.get("partial_rotary_factor", 1.0)) + 2 * query
     )  # dequantize, RoPE, quantize
-    activation = up_linears * ffn + (5 if phi else 6) * ffn + 2 * ffn  # dequantize, activation and gate, quantize
-    residuals = 2 * (hidden + hidden)  # each with dequantization
+    activation = (5 if phi else 6) * ffn + 2 * ffn  # activation and gate, quantize; on the NPU as the linears before it, so is the residual
+    residuals = 2 * hidden
     pairs = tokens * (tokens + 1) // 2
     attention = pairs * c["num_attention_heads"] * (4 * c["head_dim"] + 5)
     block = tokens * (2 * macs + biases + norms + heads + activation + residuals) + attention
@@ -53,7 +53,7 @@ def test_split_prefill_has_the_operations_of_the_unsplit_one(model: str) -> None
 def test_split_prefill_moves_each_weight_once_a_chunk() -> None:
     one, four = (graph("smollm2-135m", llm_npu(chunk_tokens=c), prompt_tokens=256) for c in (256, 64))
     head = sum(s.work.weight_bytes for s in one.subgraphs[-2:])
-    embedding = 256 * 576
+    embedding = 256 * 576 * 4  # the table is fp32
     weights = [sum(s.work.weight_bytes for s in g.subgraphs) - head - embedding for g in (one, four)]
     assert weights[1] == 4 * weights[0]
 
@@ -145,8 +145,10 @@ def test_decode_steps_follow_one_by_one_and_read_a_growing_cache() -> None:
 def test_decode_step_reads_every_weight_once_and_computes_as_a_prompt_of_one_token() -> None:
     step = graph("smollm2-135m", llm_npu(chunk_tokens=64), prompt_tokens=100, output_tokens=2).subgraphs[-1].work
     norms = (2 * 30 + 1) * 576
-    matrices = load_model("smollm2-135m").parameters - norms
-    assert step.weight_bytes == matrices + 2 * norms + 576  # int8, norms in fp16, and a row of the tied embedding
+    table = 49152 * 576
+    blocks = load_model("smollm2-135m").parameters - norms - table
+    # int8 blocks, norms in fp16, and the fp32 table: all of it as LM head, and a row of it.
+    assert step.weight_bytes == blocks + 2 * norms + 4 * table + 4 * 576
     assert step.ops == closed_form_ops("smollm2-135m", 1) + 100 * 30 * 9 * (4 * 64 + 5)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
-_SCALED = {"s", "s/B", "B", "B/s", "ops", "ops/s", "W", "J", "J/B"}
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
+_SCALED = {"s", "s/B", "B", "B/s", "ops", "ops/s", "W", "J", "J/B", "J/op"}
 
 _SUFFIXES = (
     ("_s_per_weight_byte", "s/B"),
@@ -13,6 +13,7 @@ _SUFFIXES = (
     ("_tokens_per_s", "tokens/s"),
     ("_ops_per_s", "ops/s"),
     ("_j_per_byte", "J/B"),
+    ("j_per_op", "J/op"),
     ("_bytes", "B"),
     ("_tokens", "tokens"),
     ("_threads", "threads"),
@@ -25,6 +26,7 @@ _SUFFIXES = (
     ("_fraction", "ratio"),
     ("_factor", "ratio"),
     ("_speeds", "ratio"),
+    ("_slowdown", "ratio"),
     ("_w", "W"),
     ("_j", "J"),
     ("_s", "s"),
@@ -35,13 +37,14 @@ _BY_NAME = {
     "sliding_window": "tokens",
     "max_position_embeddings": "tokens",
     "rope_theta": "ratio",
+    "speed": "ratio",
 }
 
 
 def field_unit(path: str, value: Any) -> str:
     """Return the unit of a field by its name; empty for what is no number.
 
-    Sizes of tensors count elements; rates, fractions and scales are ratios.
+    Sizes of tensors count elements; fractions, scales and efficiencies are ratios.
     """
     numbers = value if isinstance(value, (list, tuple)) else [value]
     if not numbers or not all(isinstance(number, (int, float)) and not isinstance(number, bool) for number in numbers):
@@ -52,7 +55,7 @@ def field_unit(path: str, value: Any) -> str:
     for suffix, unit in _SUFFIXES:
         if name.endswith(suffix):
             return unit
-    if parents and parents[-1].endswith("_scale"):
+    if parents and (parents[-1].endswith("_scale") or parents[0] == "efficiency"):
         return "ratio"
     return "elements" if name.endswith(("_size", "_dim")) else ""
 
