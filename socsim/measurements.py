@@ -10,9 +10,9 @@ import io
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from socsim.catalog import trace_path
 from socsim.errors import SocsimError, did_you_mean, unknown_name
@@ -28,6 +28,8 @@ METRIC_UNITS: Mapping[str, Mapping[str, float]] = {
     "decode_s": {"s": 1.0, "ms": 1e3},
     "prefill_energy_j": {"J": 1.0, "mJ": 1e3},
     "peak_memory_gb": {"GB": 1.0},
+    "graph_build_s": {"s": 1.0, "ms": 1e3},
+    "graph_optimize_s": {"s": 1.0, "ms": 1e3},
 }
 """Units of each metric of a whole run and how many of each make one of the unit in the metric's name."""
 
@@ -40,8 +42,6 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
 _PRODUCT = re.compile(r"([0-9]{1,9})x([0-9]{1,9})x([0-9]{1,9})")
 
-RowT = TypeVar("RowT")
-
 
 class Product(NamedTuple):
     """One matrix product (rows x inner) . (inner x columns); `enters`: its left operand comes from outside, not from products before."""
@@ -53,40 +53,40 @@ class Product(NamedTuple):
 
 
 class OperatorRow(NamedTuple):
-    """The measured latency of a graph of matrix products on one processor."""
+    """The measured latency of a graph of matrix products on one processor; `where` is file and line, such as ``mine.csv:3``.
+
+    Without `path`, the processor computes the data type in its usual way; without `weight_bits`, weights are stored in the
+    data type. `square_inputs`: the rows of the input are arranged near-square instead of in one line.
+    """
 
     where: str
-    """File and line, such as ``operators_mine.csv:3``."""
     soc: str
     processor: str
     data_type: str
     path: str | None
-    """One of the processor's named ways to compute the data type; none: the usual one."""
     weight_bits: int | None
-    """Bits in which weights are stored; none: those of the data type."""
     products: tuple[Product, ...]
     square_inputs: bool
-    """Whether the rows of the input are arranged near-square instead of in one line."""
     latency_s: float
     source: str
     split: str
 
 
 class SystemRow(NamedTuple):
-    """One measured figure of a whole run."""
+    """One measured figure of a whole run; `where` is file and line, such as ``mine.csv:3``.
+
+    `overrides` are fields that differ from the shipped files, by path; `value` is in the unit of the metric's name: tokens/s, s, J or GB.
+    """
 
     where: str
-    """File and line, such as ``system_mine.csv:3``."""
     soc: str
     model: str
     engine: str
     prompt_tokens: int
     output_tokens: int
     overrides: dict[str, Any]
-    """Fields that differ from the shipped files, by path."""
     metric: str
     value: float
-    """In the unit of the metric's name: tokens/s, s, J or GB."""
     source: str
     split: str
 
@@ -106,13 +106,12 @@ class _Line(NamedTuple):
         return self.cells[field]
 
     def choice(self, field: str, allowed: Iterable[str]) -> str:
-        value = self.text(field)
-        if value not in allowed:
-            raise SocsimError(f"{self.where}: field '{field}': {unknown_name(field, value, allowed)}")
-        return value
+        if self.text(field) not in allowed:
+            raise SocsimError(f"{self.where}: field '{field}': {unknown_name(field, self.cells[field], allowed)}")
+        return self.cells[field]
 
     def number(self, field: str, unit_field: str, units: Mapping[str, float]) -> float:
-        """Return a number above 0 in the unit that has factor 1."""
+        """Return a number above 0 in the unit of factor 1."""
         if not _NUMBER.fullmatch(self.text(field)):
             raise self.error(field, "should be a number")
         value = float(self.cells[field]) / units[self.choice(unit_field, units)]
@@ -120,13 +119,10 @@ class _Line(NamedTuple):
             raise self.error(field, "should be a finite number above 0")
         return value
 
-    def count(self, field: str, highest: int | None = None) -> int:
-        """Return a whole number from 1 to `highest`."""
-        if not _WHOLE.fullmatch(self.text(field)):
-            raise self.error(field, "should be a whole number")
-        value = int(self.cells[field])
-        if value < 1 or (highest is not None and value > highest):
-            raise self.error(field, "should be 1 or more" if highest is None else f"should be 1 to {highest}")
+    def count(self, field: str, lowest: int = 1, highest: int = 10**9) -> int:
+        """Return a whole number in a range, both ends included."""
+        if not _WHOLE.fullmatch(self.text(field)) or not lowest <= (value := int(self.cells[field])) <= highest:
+            raise self.error(field, f"should be a whole number from {lowest} to {highest}")
         return value
 
 
@@ -138,7 +134,8 @@ def load_operator_rows(paths: Sequence[str | Path] | None = None) -> list[Operat
     SocsimError
         A file is unreadable, or a row is not as ``traces/README.md`` describes.
     """
-    return _load(paths, "operators_", _OPERATOR_COLUMNS, _OPERATOR_OPTIONAL, _operator_row)
+    files = _files(paths, "operators_*.csv")
+    return [_operator_row(line) for file in files for line in _lines(file, _OPERATOR_COLUMNS, _OPERATOR_OPTIONAL)]
 
 
 def load_system_rows(paths: Sequence[str | Path] | None = None) -> list[SystemRow]:
@@ -149,7 +146,8 @@ def load_system_rows(paths: Sequence[str | Path] | None = None) -> list[SystemRo
     SocsimError
         A file is unreadable, or a row is not as ``traces/README.md`` describes.
     """
-    return _load(paths, "system_", _SYSTEM_COLUMNS, (), _system_row)
+    files = _files(paths, "system_*.csv")
+    return [_system_row(line) for file in files for line in _lines(file, _SYSTEM_COLUMNS, ())]
 
 
 def load_table(name: str | Path) -> list[dict[str, str]]:
@@ -160,11 +158,11 @@ def load_table(name: str | Path) -> list[dict[str, str]]:
     SocsimError
         The name is unknown, the file is unreadable, or a row lacks unit, source or split.
     """
-    shipped = {path.stem: path for path in sorted(trace_path("").glob("*.csv"))}
+    shipped = {path.stem: path for path in _files(None, "*.csv")}
     path = shipped.get(str(name).removesuffix(".csv"), Path(name))
     if path.suffix != ".csv" and not path.exists():
         raise unknown_name("table", name, shipped)
-    lines = list(_lines(path, _SHARED, None))
+    lines = _lines(path, _SHARED, None)
     for line in lines:
         line.text("unit")
         line.text("source")
@@ -206,7 +204,7 @@ def _operator_row(line: _Line) -> OperatorRow:
         processor=line.choice("processor", PROCESSORS),
         data_type=data_type,
         path=line.cells.get("path") or None,
-        weight_bits=line.count("weight_bits", DATA_TYPE_BITS[data_type]) if line.cells.get("weight_bits") else None,
+        weight_bits=line.count("weight_bits", highest=DATA_TYPE_BITS[data_type]) if line.cells.get("weight_bits") else None,
         products=products,
         square_inputs=line.choice("square_inputs", ("true", "false")) == "true",
         latency_s=line.number("latency", "unit", LATENCY_UNITS),
@@ -217,22 +215,19 @@ def _operator_row(line: _Line) -> OperatorRow:
 
 def _system_row(line: _Line) -> SystemRow:
     metric = line.choice("metric", METRIC_UNITS)
-    row = SystemRow(
+    return SystemRow(
         where=line.where,
         soc=line.text("soc"),
         model=line.text("model"),
         engine=line.text("engine"),
         prompt_tokens=line.count("prompt_tokens"),
-        output_tokens=line.count("output_tokens"),
+        output_tokens=line.count("output_tokens", lowest=2 if metric == "decode_s" else 1),  # the prefill makes the first token
         overrides=_overrides(line),
         metric=metric,
         value=line.number("value", "unit", METRIC_UNITS[metric]),
         source=line.text("source"),
         split=line.choice("split", SPLITS),
     )
-    if metric == "decode_s" and row.output_tokens < 2:
-        raise line.error("output_tokens", "should be 2 or more for decode_s, as the prefill makes the first token")
-    return row
 
 
 def _overrides(line: _Line) -> dict[str, Any]:
@@ -260,55 +255,39 @@ def _scalar(text: str) -> bool | int | float | str:
     return value if isinstance(value, (bool, int, float, str)) else text
 
 
-def _load(
-    paths: Sequence[str | Path] | None,
-    prefix: str,
-    columns: Sequence[str],
-    optional: Sequence[str],
-    row: Callable[[_Line], RowT],
-) -> list[RowT]:
-    files = sorted(trace_path("").glob(f"{prefix}*.csv")) if paths is None else [Path(path) for path in paths]
-    return [row(line) for path in files for line in _lines(path, columns, optional)]
+def _files(paths: Sequence[str | Path] | None, pattern: str) -> list[Path]:
+    """Return the given paths, or the shipped files whose name fits a pattern."""
+    return sorted(trace_path("").glob(pattern)) if paths is None else [Path(path) for path in paths]
 
 
-def _lines(path: Path, columns: Sequence[str], optional: Sequence[str] | None) -> Iterator[_Line]:
-    """Read the rows of a CSV file with a header; lines that start with # are comments, and without `optional` any column is allowed."""
+def _lines(path: Path, columns: Sequence[str], optional: Sequence[str] | None) -> list[_Line]:
+    """Read the rows of a CSV file with a header; without `optional` any further column is allowed."""
     # A shipped file goes by its name, so that results do not depend on where it is installed.
     name = path.name if path.parent == trace_path("") else str(path)
-    records = _records(_text(path, name), name)
-    where, header = next(records, ("", []))
-    if not header:
-        raise SocsimError(f"{name}: is empty; should start with the columns {', '.join(columns)}")
-    _check_header(where, header, columns, optional)
-    empty = True
-    for where, cells in records:
-        if len(cells) != len(header):
-            raise SocsimError(f"{where}: has {len(cells)} cells; should have {len(header)}, as the header")
-        yield _Line(where, dict(zip(header, cells, strict=True)))
-        empty = False
-    if empty:
-        raise SocsimError(f"{name}: has no rows below its header")
-
-
-def _records(text: str, name: str) -> Iterator[tuple[str, list[str]]]:
-    """Split CSV text into records of stripped cells, each with the file and line where it starts."""
-    numbered = [(number, line) for number, line in enumerate(io.StringIO(text, newline=""), 1) if line.strip() and line[0] != "#"]
-    reader = csv.reader((line for _, line in numbered), strict=True)
-    while reader.line_num < len(numbered):
-        where = f"{name}:{numbered[reader.line_num][0]}"
-        try:
-            yield where, [cell.strip() for cell in next(reader)]
-        except csv.Error as error:
-            raise SocsimError(f"{where}: malformed CSV: {error}") from None
-
-
-def _text(path: Path, name: str) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        records = list(_records(path.read_bytes().decode("utf-8-sig"), name))
     except OSError as error:
         raise SocsimError(f"{name}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise SocsimError(f"{name}: is no UTF-8 text (byte {error.start})") from None
+    if len(records) < 2:
+        raise SocsimError(f"{name}: has no rows; should have a header, with the columns {', '.join(columns)}, and rows below it")
+    (where, header), *rows = records
+    _check_header(where, header, columns, optional)
+    for where, cells in rows:
+        if len(cells) != len(header):
+            raise SocsimError(f"{where}: has {len(cells)} cells; should have {len(header)}, as the header")
+    return [_Line(where, dict(zip(header, cells, strict=True))) for where, cells in rows]
+
+
+def _records(text: str, name: str) -> Iterator[tuple[str, list[str]]]:
+    """Return the stripped cells of each line with file and line number; blank lines and those that start with # are left out."""
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        if line.strip() and not line.startswith("#"):
+            try:
+                yield f"{name}:{number}", [cell.strip() for cell in next(csv.reader([line], strict=True))]
+            except csv.Error as error:
+                raise SocsimError(f"{name}:{number}: malformed CSV: {error}") from None
 
 
 def _check_header(where: str, header: Sequence[str], columns: Sequence[str], optional: Sequence[str] | None) -> None:
