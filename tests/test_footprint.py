@@ -8,7 +8,7 @@ import pytest
 
 from socsim.catalog import load_engine, load_model, load_soc
 from socsim.errors import SocsimError
-from socsim.footprint import Footprint, graph_preparation, kv_cache_bytes, memory_footprint, npu_weight_bytes
+from socsim.footprint import Footprint, Preparation, graph_preparation, kv_cache_bytes, memory_footprint, npu_weight_bytes
 from socsim.outliers import kept_linears
 from socsim.specs import LLM, Engine, Run, SoC
 from socsim.workload import chunk_plan, prefill_graph
@@ -146,14 +146,39 @@ def test_kv_cache_that_does_not_fit() -> None:
         footprint(llm_npu(), load_model("gemma-2b").override({"num_key_value_heads": 8}, "model"), prompt_tokens=186368)
 
 
+def prepared(engine: Engine, soc: SoC = SOC, prompt: int = 1024) -> Preparation:
+    run = Run(prompt_tokens=prompt)
+    return graph_preparation(SMOL, engine, soc, prefill_graph(SMOL, engine, run), chunk_plan(engine, run))
+
+
+def test_stages_of_preparation() -> None:
+    changes = {"build_s_per_subgraph": 1e-3, "optimize_s_per_weight_byte": 1e-8, "setup_s": 0.5, "load_bytes_per_s": 1e9}
+    soc = SOC.override({f"processors.npu.graph_life_cycle.{field}": value for field, value in changes.items()}, "soc")
+    weights = 30 * BLOCK_MACS
+    for engine in (llm_npu(), llm_npu(graph="per-chunk"), llm_npu(graph="rebuilt")):
+        assert prepared(engine, soc).build_s == pytest.approx(0.09)
+        assert prepared(engine, soc).optimize_s == pytest.approx(weights * 1e-8)
+    # More subgraphs a block take longer to describe, not to compile.
+    split = llm_npu(**{"placement.operators": {"activation": "cpu", "attn_residual": "npu", "ffn_residual": "npu"}})
+    assert prepared(split, soc).build_s == pytest.approx(0.12)
+    assert prepared(split, soc).optimize_s == prepared(llm_npu(), soc).optimize_s
+    # Chunk lengths share the weights that are loaded; graphs of each of the four chunks have their own.
+    assert prepared(llm_npu(), soc).load_s == pytest.approx(0.5 + weights / 1e9)
+    assert prepared(llm_npu(graph="per-chunk"), soc).load_s == pytest.approx(0.5 + 4 * weights / 1e9)
+    assert prepared(llm_npu(graph="rebuilt"), soc).load_s is None
+    unknown = soc.override({"processors.npu.graph_life_cycle.load_bytes_per_s": None}, "soc")
+    assert prepared(llm_npu(), unknown).load_s is None
+    assert prepared(load_engine("cpu-only"), soc) == Preparation(0.0, 0.0, 0.0, 0.0, None)
+
+
 def test_preparation() -> None:
     cycle = SOC.processors["npu"].graph_life_cycle
     assert cycle is not None
     weights = 30 * BLOCK_MACS
-    once = cycle.build_s + cycle.optimize_s_per_weight_byte * weights
+    once = 90 * cycle.build_s_per_subgraph + cycle.optimize_s_per_weight_byte * weights  # qkv, o_proj and ffn of 30 blocks
 
     def preparation(engine: Engine, soc: SoC = SOC, prompt: int = 1024) -> tuple[float, float]:
-        found = graph_preparation(SMOL, engine, soc, chunk_plan(engine, Run(prompt_tokens=prompt)))
+        found = prepared(engine, soc, prompt)
         return found.total_s, found.charged_s
 
     assert preparation(llm_npu()) == pytest.approx((cycle.setup_s + 4 * once, 0.0))
