@@ -22,7 +22,6 @@ SPLITS = ("calibration", "validation")
 PROCESSORS = ("cpu", "gpu", "npu")
 DATA_TYPE_BITS = {"int8": 8, "fp16": 16, "fp32": 32}
 LATENCY_UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6}
-"""Units of latency and how many of each make a second."""
 METRIC_UNITS: Mapping[str, Mapping[str, float]] = {
     "prefill_tokens_per_s": {"tokens/s": 1.0},
     "decode_s": {"s": 1.0, "ms": 1e3},
@@ -31,7 +30,7 @@ METRIC_UNITS: Mapping[str, Mapping[str, float]] = {
     "graph_build_s": {"s": 1.0, "ms": 1e3},
     "graph_optimize_s": {"s": 1.0, "ms": 1e3},
 }
-"""Units of each metric of a whole run and how many of each make one of the unit in the metric's name."""
+"""Units of each metric of a whole run; how many of each make one of the unit in the metric's name, as with latency in seconds."""
 
 _SHARED = ("unit", "source", "split")
 _OPERATOR_COLUMNS = ("soc", "processor", "data_type", "products", "square_inputs", "latency", *_SHARED)
@@ -146,8 +145,7 @@ def load_system_rows(paths: Sequence[str | Path] | None = None) -> list[SystemRo
     SocsimError
         A file is unreadable, or a row is not as ``traces/README.md`` describes.
     """
-    files = _files(paths, "system_*.csv")
-    return [_system_row(line) for file in files for line in _lines(file, _SYSTEM_COLUMNS, ())]
+    return [_system_row(line) for file in _files(paths, "system_*.csv") for line in _lines(file, _SYSTEM_COLUMNS, ())]
 
 
 def load_table(name: str | Path) -> list[dict[str, str]]:
@@ -193,9 +191,9 @@ def parse_products(text: str) -> tuple[Product, ...]:
 
 
 def _operator_row(line: _Line) -> OperatorRow:
-    data_type = line.choice("data_type", DATA_TYPE_BITS)
+    data_type, text = line.choice("data_type", DATA_TYPE_BITS), line.text("products")
     try:
-        products = parse_products(line.text("products"))
+        products = parse_products(text)
     except SocsimError as error:
         raise SocsimError(f"{line.where}: field 'products': {error}") from None
     return OperatorRow(
@@ -297,6 +295,5 @@ def _check_header(where: str, header: Sequence[str], columns: Sequence[str], opt
             raise SocsimError(f"{where}: column '{column}' stands twice")
         if not column or (optional is not None and column not in allowed):
             raise SocsimError(f"{where}: unknown column '{column}'{did_you_mean(column, allowed)}; allowed: {', '.join(allowed)}")
-    missing = [column for column in columns if column not in header]
-    if missing:
+    if missing := [column for column in columns if column not in header]:
         raise SocsimError(f"{where}: column '{missing[0]}' is missing; needed: {', '.join(columns)}")
