@@ -23,7 +23,7 @@ from socsim.catalog import (
     trace_path,
 )
 from socsim.errors import SocsimError
-from socsim.specs import LLM, Engine, SoC
+from socsim.specs import LLM, Engine, SoC, Throughput
 
 DATA = Path(__file__).parent / "data"
 LOADERS: dict[str, Any] = {"soc": load_soc, "engine": load_engine, "llm": load_model}
@@ -235,3 +235,188 @@ def test_published_parameters_are_optional() -> None:
 def test_shipped_shapes_carry_their_source() -> None:
     for model in list_models():
         assert json.loads(trace_path(f"llm_{model}.json").read_text())["socsim"]["source"]
+
+
+def child(tmp_path: Path, text: str, base: str = "snapdragon-8-gen-3") -> Path:
+    """Return the file of a user's SoC that inherits from another."""
+    path = tmp_path / "soc_mine.toml"
+    path.write_text(f'inherits = "{base}"\ndescription = "mine"\n{text}')
+    return path
+
+
+def figure_at(path: Path, place: str) -> Figure:
+    (found,) = [figure for figure in figures("soc", path) if figure.path == place]
+    return found
+
+
+def test_file_that_inherits_has_all_of_the_other(tmp_path: Path) -> None:
+    base = load_soc("snapdragon-8-gen-3").model_dump()
+    assert load_soc(child(tmp_path, "")).model_dump() == base | {"name": "mine", "description": "mine"}
+
+
+def test_value_of_an_own_replaces_the_inherited_one_and_no_other(tmp_path: Path) -> None:
+    path = child(tmp_path, '[processors.npu]\ntile = 64\n[dram]\ncapacity_bytes = { value = 5e9, kind = "vendor", source = "a sheet" }\n')
+    base = load_soc("snapdragon-8-gen-3")
+    mine = base.override({"processors.npu.tile": 64, "dram.capacity_bytes": 5e9}, "soc")
+    assert load_soc(path).model_dump() == mine.model_dump() | {"name": "mine", "description": "mine"}
+    assert figure_at(path, "dram.capacity_bytes") == Figure("dram.capacity_bytes", 5e9, "vendor", "a sheet")
+
+
+def test_inherited_figures_are_assumed_to_be_as_on_the_other(tmp_path: Path) -> None:
+    path = child(tmp_path, "[processors.npu]\ntile = 64\n")
+    base = {figure.path: figure for figure in figures("soc", "snapdragon-8-gen-3")}
+    for figure in figures("soc", path):
+        if figure.path not in ("description", "processors.npu.tile"):
+            source = f"as on the snapdragon-8-gen-3: {base[figure.path].source}"
+            assert figure == base[figure.path]._replace(kind="assumed", source=source)
+    assert {figure.path for figure in figures("soc", path)} == set(base)
+
+
+def test_inheriting_from_a_file_that_inherits(tmp_path: Path) -> None:
+    first = child(tmp_path, "[processors.npu]\ntile = 64\n[processors.cpu]\nlaunch_overhead_s = 1e-3\n")
+    second = tmp_path / "soc_second.toml"
+    second.write_text(f'inherits = "{first}"\nprocessors.npu.tile = 128\n')
+    soc = load_soc(second)
+    assert (soc.name, soc.description, soc.processors["npu"].tile, soc.processors["cpu"].launch_overhead_s) == ("second", "mine", 128, 1e-3)
+    assert figure_at(second, "flash.random_read_bytes_per_s").source.startswith(f"as on the {first}: as on the snapdragon-8-gen-3: ")
+
+
+@pytest.mark.parametrize("name", ["snapdragon-8-gen-2", "snapdragon-8-elite"])
+def test_shipped_soc_of_partial_data_says_which_are_its_own(name: str) -> None:
+    own = [figure for figure in figures("soc", name) if not figure.source.startswith("as on the snapdragon-8-gen-3: ")]
+    inherited = [figure for figure in figures("soc", name) if figure not in own]
+    assert len(inherited) > len(own) > 5
+    assert {figure.kind for figure in inherited} == {"assumed"}
+    assert "measured" in {figure.kind for figure in own}
+
+
+def test_engine_may_inherit(tmp_path: Path) -> None:
+    path = tmp_path / "engine_mine.toml"
+    path.write_text('inherits = "llm-npu"\nchunk_tokens = 128\n')
+    expected = load_engine("llm-npu").override({"chunk_tokens": 128, "name": "mine"}, "engine")
+    assert load_engine(path) == expected
+
+
+def test_unknown_base_names_the_file_and_the_nearest_match(tmp_path: Path) -> None:
+    path = child(tmp_path, "", base="snapdragon-8-gen3")
+    with pytest.raises(SocsimError, match=r"unknown SoC 'snapdragon-8-gen3' \(did you mean 'snapdragon-8-gen-3'\?\); allowed: ") as error:
+        load_soc(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "inherits" in str(error.value)
+
+
+@pytest.mark.parametrize("base", ["soc_mine.toml", "soc_other.toml"])
+def test_inheriting_in_a_circle_is_an_error(tmp_path: Path, base: str) -> None:
+    path = child(tmp_path, "", base=str(tmp_path / base))
+    (tmp_path / "soc_other.toml").write_text(f'inherits = "{path}"\n')
+    with pytest.raises(SocsimError, match="inherits"):
+        load_soc(path)
+
+
+def test_empty_table_takes_nothing_away(tmp_path: Path) -> None:
+    base = load_soc("snapdragon-8-gen-3")
+    soc = load_soc(child(tmp_path, "[processors.npu]\n# nothing known yet\n[operating_points.sustained]\n"))
+    assert (soc.processors, soc.operating_points) == (base.processors, base.operating_points)
+
+
+def test_path_in_place_of_an_inherited_table(tmp_path: Path) -> None:
+    soc = load_soc(child(tmp_path, '[processors.npu]\nthroughput.int8 = "fast"\npaths.fast = { peak_ops_per_s = 5e13 }\n'))
+    npu, base = soc.processors["npu"], load_soc("snapdragon-8-gen-3").processors["npu"]
+    assert npu.rates("int8") == Throughput(peak_ops_per_s=5e13)
+    assert npu.rates("fp16") == base.rates("fp16")
+    assert set(npu.paths) == {*base.paths, "fast"}
+    assert soc.processors["cpu"] == load_soc("snapdragon-8-gen-3").processors["cpu"]
+
+
+def test_table_in_place_of_an_inherited_path(tmp_path: Path) -> None:
+    assert load_soc("snapdragon-8-gen-3").processors["npu"].throughput["fp16"] == "matrix-engine"
+    soc = load_soc(child(tmp_path, "[processors.npu.throughput.fp16]\npeak_ops_per_s = 7e12\n"))
+    assert soc.processors["npu"].rates("fp16") == Throughput(peak_ops_per_s=7e12)
+
+
+def test_another_of_the_inherited_paths(tmp_path: Path) -> None:
+    npu = load_soc(child(tmp_path, '[processors.npu.throughput]\nfp16 = "software-2024"\n')).processors["npu"]
+    assert npu.rates("fp16") == npu.paths["software-2024"] != npu.paths["matrix-engine"]
+    assert npu.rates("int8") == load_soc("snapdragon-8-gen-3").processors["npu"].rates("int8")
+
+
+def test_one_rate_of_an_inherited_table(tmp_path: Path) -> None:
+    base = load_soc("snapdragon-8-gen-3").processors["npu"].rates("int8")
+    rates = load_soc(child(tmp_path, "[processors.npu.throughput.int8]\noverhead_s = 0.5\n")).processors["npu"].rates("int8")
+    assert rates == base.model_copy(update={"overhead_s": 0.5})
+
+
+def test_unknown_path_names_the_nearest(tmp_path: Path) -> None:
+    path = child(tmp_path, '[processors.npu.throughput]\nfp16 = "matrix-engin"\n')
+    with pytest.raises(SocsimError, match=r"unknown throughput\.fp16: path 'matrix-engin' \(did you mean 'matrix-engine'\?\)") as error:
+        load_soc(path)
+    assert str(error.value).startswith(f"{path}: processors.npu: ")
+    paths = load_soc("snapdragon-8-gen-3").processors["npu"].paths
+    assert str(error.value).endswith(f"; allowed: {', '.join(sorted(paths))}")
+
+
+def test_data_type_without_rates() -> None:
+    with pytest.raises(SocsimError, match=r"^throughput has no 'int8', which the work placed here needs; it has: fp16$"):
+        load_soc("snapdragon-8-gen-3").processors["gpu"].rates("int8")
+
+
+# Figures of a file that inherits as multiples of the inherited ones
+
+
+def test_scaled_figures(tmp_path: Path) -> None:
+    path = child(
+        tmp_path,
+        '[processors.npu]\nlaunch_overhead_s = { scale = 0.5, kind = "measured", source = "half of it" }\n'
+        '[processors.npu.throughput.int8]\nkind = "vendor"\nsource = "a sheet"\npeak_ops_per_s = { scale = 1.5 }\n'
+        "[processors.cpu]\ncore_speeds = [1.0, 1.0, 1.0, 1.0]\n",
+    )
+    base, npu = load_soc("snapdragon-8-gen-3").processors["npu"], load_soc(path).processors["npu"]
+    assert npu.launch_overhead_s == pytest.approx(base.launch_overhead_s / 2, rel=5e-4)
+    assert npu.rates("int8").peak_ops_per_s == pytest.approx(1.5 * base.rates("int8").peak_ops_per_s, rel=5e-4)
+    assert npu.rates("int8").overhead_s == base.rates("int8").overhead_s
+    launch = figure_at(path, "processors.npu.launch_overhead_s")
+    assert (launch.value, launch.kind) == (npu.launch_overhead_s, "measured")
+    assert "half of it" in launch.source
+    assert figure_at(path, "processors.npu.throughput.int8.peak_ops_per_s").kind == "vendor"
+
+
+@pytest.mark.parametrize(
+    ("base", "factor", "value"), [(3e9, 1 / 3, 1e9), (7e9, 1 / 3, 2.333e9), (1.23456e9, 1.0, 1.235e9), (2e9, 1.00004, 2e9), (1e9, 2.0, 2e9)]
+)
+def test_scaled_values_have_four_significant_digits(tmp_path: Path, base: float, factor: float, value: float) -> None:
+    minimal = (DATA / "valid" / "soc_minimal.toml").read_text().replace("vector_bytes_per_s = 1e9", f"vector_bytes_per_s = {base!r}")
+    (tmp_path / "soc_base.toml").write_text(minimal)
+    path = child(tmp_path, f"[processors.cpu]\nvector_bytes_per_s = {{ scale = {factor!r} }}\n", base=str(tmp_path / "soc_base.toml"))
+    assert load_soc(path).processors["cpu"].vector_bytes_per_s == value
+
+
+@pytest.mark.parametrize(
+    ("base", "place", "field"),
+    [
+        ("snapdragon-8-gen-3", "processors.gpu", "vector_ops_per_s"),
+        ("snapdragon-8-gen-3", "processors.npu", "launch_overhead"),
+        ("snapdragon-8-gen-3", "processors.npu.throughput", "fp16"),
+        (None, "processors.npu", "launch_overhead_s"),
+    ],
+)
+def test_multiple_of_what_is_not_inherited_is_an_error(tmp_path: Path, base: str | None, place: str, field: str) -> None:
+    text = f'[{place}]\n{field} = {{ scale = 0.5, kind = "measured", source = "x" }}\n'
+    path = child(tmp_path, text) if base else tmp_path / "soc_alone.toml"
+    if base is None:
+        path.write_text(text)
+    with pytest.raises(SocsimError, match="scale") as error:
+        load_soc(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert f"{place}.{field}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("factor", ['"half"', "true", "[0.5]"])
+def test_scale_that_is_no_number_is_an_error(tmp_path: Path, factor: str) -> None:
+    path = child(tmp_path, f"[processors.npu]\nlaunch_overhead_s = {{ scale = {factor} }}\n")
+    with pytest.raises(SocsimError) as error:
+        load_soc(path)
+    assert str(error.value).startswith(f"{path}: ")
+    message = str(error.value).removeprefix(f"{path}: ")
+    assert "processors.npu.launch_overhead_s" in message
+    assert "scale" in message

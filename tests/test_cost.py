@@ -17,7 +17,7 @@ from socsim.specs import Engine, Processor, Run, SoC, Throughput
 from socsim.workload import prefill_graph
 
 SOC = load_soc("snapdragon-8-gen-3")
-ENGINE = load_engine("llm-npu")
+ENGINE = load_engine("llm-npu").override({"synchronization": "polling"}, "engine")
 
 
 def processor(tile: int = 1, **throughput: Any) -> Processor:

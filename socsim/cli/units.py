@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
-_SCALED = {"s", "s/B", "B", "B/s", "ops", "ops/s", "W", "J", "J/B", "J/op"}
+_SCALED = {"s", "s/B", "s/subgraph", "B", "B/s", "ops", "ops/s", "W", "J", "J/B", "J/op"}
 
 _SUFFIXES = (
     ("_s_per_weight_byte", "s/B"),
+    ("_s_per_subgraph", "s/subgraph"),
     ("_bytes_per_s", "B/s"),
     ("_tokens_per_s", "tokens/s"),
     ("_ops_per_s", "ops/s"),

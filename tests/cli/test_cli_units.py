@@ -59,6 +59,7 @@ def test_percent() -> None:
     [
         ("processors.npu.launch_overhead_s", 1e-5, "s"),
         ("processors.npu.graph_life_cycle.optimize_s_per_weight_byte", 1e-9, "s/B"),
+        ("processors.npu.graph_life_cycle.build_s_per_subgraph", 1e-3, "s/subgraph"),
         ("dram.peak_bytes_per_s", 6e10, "B/s"),
         ("processors.npu.throughput.int8.peak_ops_per_s", 1e13, "ops/s"),
         ("power.whole-device.processors.cpu.active_w", (2.7, 4.5), "W"),
