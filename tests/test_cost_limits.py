@@ -193,7 +193,7 @@ def test_speedup_divides_all_but_the_overhead(case: Case, rows: int, inner: int,
 def test_efficiency_of_linears_is_a_speedup_of_several_rows(case: Case, rows: int, inner: int, columns: int, factor: float) -> None:
     kernels = Efficiency(linear=factor)
     assert case.seconds(rows, inner, columns, efficiency=kernels) == pytest.approx(case.seconds(rows, inner, columns, speedup=factor))
-    rows_only = Efficiency(row=factor, other=factor)
+    rows_only = Efficiency(row=factor, attention=factor)
     assert case.seconds(rows, inner, columns, efficiency=rows_only) == case.seconds(rows, inner, columns)
 
 
@@ -301,16 +301,16 @@ def test_element_wise_work_takes_longer_with_more_of_anything(
 
 
 @pytest.mark.parametrize(("soc", "name"), PROCESSORS)
-@pytest.mark.parametrize("kind", ["vector", "attention"])
-def test_efficiency_of_other_work_scales_attention_and_element_wise_work(soc: str, name: Any, kind: str) -> None:
-    work = operator(kind, input_bytes=10**9, rows=64, inner=64, columns=64, macs=10**12)
-    overhead = SOCS[soc].processors[name].rates("fp16").overhead_s if kind == "attention" else 0.0
-    base, half, same = (
-        CostModel(SOCS[soc], ENGINE.override({"efficiency": {name: kernels}}, "engine"), RUN).operator_s(work, name)
-        for kernels in ({}, {"other": 0.5}, {"linear": 0.5, "row": 0.5, "weights": 0.5})
-    )
-    assert half - overhead == pytest.approx(2 * (base - overhead))
-    assert same == base == model(soc).operator_s(work, name)
+def test_efficiency_of_attention_is_that_of_attention_alone(soc: str, name: Any) -> None:
+    attention = operator("attention", rows=64, inner=64, columns=64, macs=10**12)
+    vector, overhead = operator("vector", input_bytes=10**9), SOCS[soc].processors[name].rates("fp16").overhead_s
+
+    def seconds(work: Operator, **kernels: float) -> float:
+        return CostModel(SOCS[soc], ENGINE.override({"efficiency": {name: kernels}}, "engine"), RUN).operator_s(work, name)
+
+    assert seconds(attention, attention=0.5) - overhead == pytest.approx(2 * (seconds(attention) - overhead))
+    assert seconds(vector, attention=0.5, linear=0.5, row=0.5, weights=0.5) == seconds(vector) == model(soc).operator_s(vector, name)
+    assert seconds(attention, linear=0.5, row=0.5, weights=0.5) == seconds(attention) == model(soc).operator_s(attention, name)
 
 
 @given(st.sampled_from(sorted(SOCS)), BYTES, st.integers(1, 10**10))

@@ -10,15 +10,14 @@ from random_graphs import Row, hand_costs
 
 from socsim.catalog import load_engine, load_soc
 from socsim.errors import SocsimError
-from socsim.graph import Operator, TaskGraph, Work
 from socsim.metrics import PowerModel, busy_s, power_model, power_steps, summarize
 from socsim.simulator import simulate
 from socsim.specs import Run
 from socsim.timeline import Timeline
 
 MS = 1_000_000
-NO_DYNAMIC = {"cpu": 0.0, "gpu": 0.0, "npu": 0.0}
-POWER = PowerModel("test", 2.0, {"cpu": 0.1, "gpu": 0.2, "npu": 0.2}, {"cpu": 2.0, "gpu": 3.0, "npu": 5.0}, NO_DYNAMIC, 1e-9)
+ALL = {"cpu": 1.0, "gpu": 1.0, "npu": 1.0}
+POWER = PowerModel("test", 2.0, {"cpu": 0.1, "gpu": 0.2, "npu": 0.2}, {"cpu": 2.0, "gpu": 3.0, "npu": 5.0}, ALL, 1e-9)
 """2 W all the time, 1.5 of them for neither processor; 1 W more at 1e9 bytes/s."""
 
 
@@ -143,55 +142,55 @@ def test_power_follows_operating_point_and_calibration() -> None:
     own = soc.power["battery-rail"]
     assert (rail.calibration, rail.constant_w, rail.dram_j_per_byte) == ("battery-rail", own.base_w, own.dram_j_per_byte)
     assert rail.extra_w["npu"] == own.processors["npu"].active_w[0] != burst.extra_w["npu"]
-    assert rail.j_per_op == {name: power.j_per_op for name, power in own.processors.items()}
+    assert rail.memory_bound_share == {name: power.memory_bound_share for name, power in own.processors.items()}
     with pytest.raises(SocsimError, match=r"unknown power calibration of snapdragon-8-gen-3 'rail'.*; allowed: battery-rail, whole-device"):
         power_model(soc, engine, Run(prompt_tokens=1, power_calibration="rail"))
 
 
-def test_energy_of_an_operation_follows_voltage_and_so_power_over_clock() -> None:
-    soc = load_soc("snapdragon-8-gen-3").override({"power.battery-rail.processors.cpu.j_per_op": 8e-12}, "soc")
-    changes = {"operating_points.sustained.rate_scale.cpu": 0.5, "operating_points.sustained.active_power_scale.cpu": 0.25}
-    run = {"prompt_tokens": 1, "power_calibration": "battery-rail"}
-    engine = load_engine("llm-npu")
-    burst = power_model(soc, engine, Run.model_validate(run))
-    half = power_model(soc.override(changes, "soc"), engine, Run.model_validate(run | {"operating_point": "sustained"}))
-    assert burst.j_per_op["cpu"] == 8e-12
-    # Half the clock at a quarter of the power: every operation takes half the energy, and twice as long.
-    assert half.j_per_op["cpu"] == pytest.approx(4e-12)
-    assert half.extra_w["cpu"] == pytest.approx(burst.extra_w["cpu"] / 4)
+@pytest.mark.parametrize("spinning", [0, 1, 3, 9])
+def test_cpu_that_spins_for_results_draws_that_all_the_time(spinning: int) -> None:
+    engine = load_engine("llm-npu").override({"synchronization": "polling", "cpu_threads": 4}, "engine")
+    soc = load_soc("snapdragon-8-gen-3").override({"synchronization.polling.waiting_threads": spinning}, "soc")
+    watts = soc.power["whole-device"].processors["cpu"].active_w
+    power = power_model(soc, engine, Run(prompt_tokens=1))
+    idle = watts[min(spinning, len(watts)) - 1] if spinning else 0.0
+    assert power.idle_w == {"cpu": idle, "gpu": 0.0, "npu": 0.0}
+    # Working threads take the place of those that spin; more of these than of those leave nothing to add.
+    assert power.extra_w["cpu"] == pytest.approx(max(0.0, watts[3] - idle))
+    assert power.constant_w == pytest.approx(soc.power["whole-device"].base_w + idle)
 
 
-def worked_timeline(memory: str = "shared") -> Timeline:
-    """CPU 0-10 ms with 2e9 operations, NPU 10-20 with 4e9; a decode step on the CPU 20-30 with 1e9."""
-    costs = hand_costs([("cpu", 10 * MS, 0, []), ("npu", 10 * MS, 0, [0]), ("cpu", 10 * MS, 0, [1])], prefill_count=2)
-    works = [Work((Operator("x", "vector", "fp16", ops=ops),)) for ops in (2 * 10**9, 4 * 10**9, 10**9)]
-    subgraphs = tuple(s._replace(work=work) for s, work in zip(costs.graph.subgraphs, works, strict=True))
-    graph = TaskGraph(subgraphs, costs.graph.predecessors, prefill_count=2)
-    return simulate(graph, replace(costs, graph=graph), "fifo", memory=memory)
+def stalled_timeline(memory: str = "shared") -> Timeline:
+    """CPU 0-20 ms, of which it multiplies 10 and waits for DRAM 10; NPU 20-30, of which it multiplies all; CPU 30-60, none."""
+    costs = hand_costs([("cpu", 10 * MS, 20 * MS, []), ("npu", 10 * MS, 0, [0]), ("cpu", 30 * MS, 0, [1])], prefill_count=2)
+    parts_s = costs.parts_s.copy()
+    parts_s[2] = [0.01, 0.0, 0.0, 0.02, 0.0]
+    costs = replace(costs, parts_s=parts_s)
+    return simulate(costs.graph, costs, "fifo", memory=memory)
 
 
-@pytest.mark.parametrize("memory", ["shared", "infinite"])
-def test_operations_take_energy_by_hand(memory: str) -> None:
-    power = replace(POWER, j_per_op={"cpu": 1e-11, "gpu": 7.0, "npu": 1e-12})
-    plain = summarize(worked_timeline(memory), POWER, Run(prompt_tokens=10, output_tokens=2))
-    found = summarize(worked_timeline(memory), power, Run(prompt_tokens=10, output_tokens=2))
-    more = {name: found[name] - plain[name] for name in found if name.endswith("_j")}  # type: ignore[operator]
-    assert more == approximately(
-        {
-            "prefill_energy_j": 0.02 + 0.004,
-            "e2e_energy_j": 0.02 + 0.004 + 0.01,
-            "cpu_energy_j": 0.02 + 0.01,
-            "npu_energy_j": 0.004,
-            "gpu_energy_j": 0.0,
-            "dram_energy_j": 0.0,
-            "base_energy_j": 0.0,
-        }
-    )
-    when, watts = power_steps(worked_timeline(memory), power)
+def test_a_share_of_active_power_without_multiplications_by_hand() -> None:
+    power = replace(POWER, memory_bound_share={"cpu": 0.25, "gpu": 0.0, "npu": 0.0}, dram_j_per_byte=0.0)
+    found = summarize(stalled_timeline(), power, Run(prompt_tokens=10, output_tokens=2))
+    prefill, decode = 2.0 * (0.01 + 0.25 * 0.01), 2.0 * 0.25 * 0.03
+    assert found["cpu_energy_j"] == pytest.approx(0.1 * 0.06 + prefill + decode)
+    assert found["npu_energy_j"] == pytest.approx(0.2 * 0.06 + 5.0 * 0.01)
+    assert found["prefill_energy_j"] == pytest.approx(2.0 * 0.03 + prefill + 5.0 * 0.01)
+    assert found["e2e_energy_j"] == pytest.approx(2.0 * 0.06 + prefill + decode + 5.0 * 0.01)
+    when, watts = power_steps(stalled_timeline(), power)
     assert list(zip((when / MS).tolist(), watts.tolist(), strict=True)) == [
-        (0.0, pytest.approx(2 + 2 + 2.0)),
-        (10.0, pytest.approx(2 + 5 + 0.4)),
-        (20.0, pytest.approx(2 + 2 + 1.0)),
-        (30.0, pytest.approx(2.0)),
+        (0.0, pytest.approx(2 + 2 * 0.625)),
+        (20.0, pytest.approx(2 + 5)),
+        (30.0, pytest.approx(2 + 2 * 0.25)),
+        (60.0, pytest.approx(2.0)),
     ]
-    assert found["peak_power_w"] == pytest.approx(7.4)
+    assert found["peak_power_w"] == pytest.approx(7.0)
+
+
+def test_energy_lies_between_that_of_no_share_and_that_of_all() -> None:
+    def energy(share: float) -> float:
+        power = replace(POWER, memory_bound_share=dict.fromkeys(POWER.memory_bound_share, share))
+        return float(summarize(stalled_timeline(), power, Run(prompt_tokens=10, output_tokens=2))["e2e_energy_j"] or 0.0)
+
+    assert energy(0.0) < energy(0.5) < energy(1.0)
+    assert energy(0.5) == pytest.approx((energy(0.0) + energy(1.0)) / 2)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"), (1e-15, "f"))
-_SCALED = {"s", "s/B", "s/subgraph", "B", "B/s", "ops", "ops/s", "W", "J", "J/B", "J/op"}
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
+_SCALED = {"s", "s/B", "s/subgraph", "B", "B/s", "ops", "ops/s", "W", "J", "J/B"}
 
 _SUFFIXES = (
     ("_s_per_weight_byte", "s/B"),
@@ -14,7 +14,6 @@ _SUFFIXES = (
     ("_tokens_per_s", "tokens/s"),
     ("_ops_per_s", "ops/s"),
     ("_j_per_byte", "J/B"),
-    ("j_per_op", "J/op"),
     ("_bytes", "B"),
     ("_tokens", "tokens"),
     ("_threads", "threads"),
@@ -25,6 +24,7 @@ _SUFFIXES = (
     ("_heads", "heads"),
     ("_rate", "ratio"),
     ("_fraction", "ratio"),
+    ("_share", "ratio"),
     ("_factor", "ratio"),
     ("_speeds", "ratio"),
     ("_slowdown", "ratio"),
