@@ -270,6 +270,15 @@ def test_attention_takes_its_overhead_and_more_with_every_pair(
 
 
 @pytest.mark.parametrize(("soc", "name"), PROCESSORS)
+def test_attention_lays_out_no_inputs_and_brings_in_no_weights(soc: str, name: Any) -> None:
+    rates = SOCS[soc].processors[name].rates("fp16").model_copy(update={"input_bytes_per_s": 1e-3, "weight_bytes_per_s": 1e-3})
+    processor = SOCS[soc].processors[name].model_copy(update={"throughput": {"fp16": rates}})
+    slow = SOCS[soc].model_copy(update={"processors": {**SOCS[soc].processors, name: processor}})
+    attention = operator("attention", rows=64, inner=64, columns=64, macs=10**6, input_bytes=8192)
+    assert CostModel(slow, ENGINE, RUN).operator_s(attention, name) == model(soc).operator_s(attention, name)
+
+
+@pytest.mark.parametrize(("soc", "name"), PROCESSORS)
 def test_much_attention_approaches_the_peak_over_its_padding(soc: str, name: Any) -> None:
     processor = SOCS[soc].processors[name]
     sizes = {"rows": 32 * processor.tile, "inner": 64 * processor.tile, "columns": 96 * processor.tile}
@@ -332,6 +341,30 @@ def test_hand_overs_take_launch_work_and_more_with_bytes_and_targets(place: tupl
         assert HUGE**2 / costs.hand_over_s(HUGE**2, 1) == pytest.approx(mechanism.cache_bytes_per_s)
 
 
+# Speed of a processor relative to another
+
+
+@given(PLACES, st.floats(0.1, 10), st.sampled_from(["product", "attention", "vector"]))
+def test_speed_scales_all_computing_but_fixed_parts(place: tuple[str, str], speed: float, kind: str) -> None:
+    soc, name = place
+    base = SOCS[soc].processors[name]  # type: ignore[index]
+    faster = base.model_copy(update={"speed": base.speed * speed})
+    changed = CostModel(SOCS[soc].model_copy(update={"processors": {**SOCS[soc].processors, name: faster}}), ENGINE, RUN)
+    work = operator(kind, rows=64, inner=64, columns=64, macs=64**3, weight_bytes=8192, input_bytes=10**6, ops=10**6, enters=True)
+    fixed = 0.0 if kind == "vector" else base.rates("fp16").overhead_s
+    assert changed.operator_s(work, name) - fixed == pytest.approx((model(soc).operator_s(work, name) - fixed) / speed, abs=1e-15)
+    assert changed.parts(Work(()), name) == model(soc).parts(Work(()), name)
+
+
+@given(PLACES, SEVERAL, SIZE, SIZE)
+def test_product_in_one_group_without_conversions_takes_its_own_time(place: tuple[str, str], rows: int, inner: int, columns: int) -> None:
+    soc, name = place
+    product = operator("product", rows=rows, inner=inner, columns=columns, weight_bytes=2 * inner * columns, enters=True)
+    processor, speedup = SOCS[soc].processors[name], model(soc).speedup[name]  # type: ignore[index]
+    alone = product_s(processor, "fp16", rows, inner, columns, weight_bytes=2 * inner * columns, speedup=speedup)
+    assert model(soc).operator_s(product, name) == alone
+
+
 # Conversions and groups
 
 
@@ -391,6 +424,11 @@ def test_tensors_inside_spill_beyond_on_chip_memory(sizes: list[int], memory: fl
     assert subgraph_dram_bytes(work, memory) == spilled + (sizes[-1] if sizes else 0)
 
 
+def test_on_chip_memory_holds_one_execution_after_another() -> None:
+    assert spilled_bytes(chain([300, 0], count=3), 100) == 0
+    assert spilled_bytes(chain([303, 0], count=3), 100) == 2 * 303
+
+
 @given(st.lists(BYTES, min_size=2, max_size=6), st.integers(0, 5), BYTES, st.floats(0, 1e10))
 def test_larger_tensors_never_spill_less(sizes: list[int], which: int, more: int, memory: float) -> None:
     larger = [size + more * (place == which % len(sizes)) for place, size in enumerate(sizes)]
@@ -398,7 +436,7 @@ def test_larger_tensors_never_spill_less(sizes: list[int], which: int, more: int
     assert subgraph_dram_bytes(chain(sizes), memory) <= subgraph_dram_bytes(chain(larger), memory)
 
 
-@pytest.mark.parametrize("name", ["snapdragon-8-gen-3", "snapdragon-8-gen-2"])
+@pytest.mark.parametrize("name", [name for name, soc in SOCS.items() if soc.processors["npu"].spill_bytes_per_s])
 def test_spill_takes_time_at_its_rate_and_steps_at_the_memory(name: str) -> None:
     npu, costs = SOCS[name].processors["npu"], model(name)
     assert npu.spill_bytes_per_s is not None
