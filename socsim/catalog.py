@@ -34,6 +34,11 @@ def _data_root() -> Path:
     return package / "data" if (package / "data").is_dir() else package.parent
 
 
+def hardware_path(name: str) -> Path:
+    """Return the path of a shipped file beside the hardware descriptions."""
+    return _data_root() / "hardware_models" / name
+
+
 def trace_path(name: str) -> Path:
     """Return the path of a shipped file of measurements or workloads."""
     return _data_root() / "traces" / name
@@ -68,7 +73,7 @@ def list_models() -> list[str]:
     return list(_shipped("model"))
 
 
-def _find(kind: str, name: str | Path) -> Path:
+def description_path(kind: str, name: str | Path) -> Path:
     """Return the file of a shipped name, or the path itself where it has a suffix or a folder."""
     shipped = _shipped(kind)
     if str(name) in shipped:
@@ -107,22 +112,55 @@ def _read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _values(node: Any, path: str, where: str) -> Any:
-    """Return plain values of a parsed file: figures with a source become their value, sources of tables go."""
-    if isinstance(node, dict):
-        kind = node.get("kind")
-        if isinstance(kind, str) and kind not in KINDS:
-            raise SocsimError(f"{where}: {unknown_name(f'{path}.kind'.lstrip('.'), kind, KINDS)}")
-        if "value" in node and set(node) <= {"value", *_SOURCE_FIELDS}:
-            return node["value"]
-        return {key: _values(child, f"{path}.{key}", where) for key, child in node.items() if key not in _SOURCE_FIELDS}
-    return node
+def _description(kind: str, path: Path) -> dict[tuple[str, ...], Figure]:
+    """Return every value of a SoC or engine file by its place; a file that inherits has those of the other where it names none.
+
+    A value is plain, or a table with ``value``, ``kind`` and ``source``.
+    """
+    data = _read_toml(path)
+    inherited = data.pop("inherits", None)
+    base = {} if inherited is None else _description(kind, description_path(kind, str(inherited)))
+    own = dict(_figures(data, (), "", "", str(path)))
+    kept = {
+        place: figure._replace(kind="assumed", source=f"as on the {inherited}: {figure.source}")
+        for place, figure in base.items()
+        if not any(place[: len(other)] == other or other[: len(place)] == place for other in own)
+    }
+    return {**kept, **own}
+
+
+def _figures(node: dict[str, Any], place: tuple[str, ...], kind: str, source: str, where: str) -> Iterator[tuple[tuple[str, ...], Figure]]:
+    """Walk a parsed file; a table's source holds for what is below it unless that has its own."""
+    kind, source = _kind(node, kind, place, where), node.get("source", source)
+    for key, child in node.items():
+        if key in _SOURCE_FIELDS:
+            continue
+        at = (*place, key)
+        name = ".".join(at)
+        if isinstance(child, dict) and "value" in child and set(child) <= {"value", *_SOURCE_FIELDS}:
+            yield at, Figure(name, child["value"], _kind(child, kind, at, where), child.get("source", source))
+        elif isinstance(child, dict) and child:
+            yield from _figures(child, at, kind, source, where)
+        else:
+            yield at, Figure(name, child, kind, source)
+
+
+def _kind(node: dict[str, Any], inherited: str, place: tuple[str, ...], where: str) -> str:
+    kind = node.get("kind", inherited)
+    if isinstance(kind, str) and kind and kind not in KINDS:
+        raise SocsimError(f"{where}: {unknown_name('.'.join((*place, 'kind')), kind, KINDS)}")
+    return str(kind)
 
 
 def _load(kind: str, spec: type[SpecT], name: str | Path) -> SpecT:
-    path = _find(kind, name)
-    data = _values(_read_toml(path), "", str(path))
-    return validate(spec, {"name": path.stem.removeprefix(_PATTERNS[kind][1]), **data}, str(path))
+    path = description_path(kind, name)
+    data: dict[str, Any] = {"name": path.stem.removeprefix(_PATTERNS[kind][1])}
+    for place, figure in _description(kind, path).items():
+        node = data
+        for key in place[:-1]:
+            node = node.setdefault(key, {})
+        node[place[-1]] = figure.value
+    return validate(spec, data, str(path))
 
 
 def load_soc(name: str | Path) -> SoC:
@@ -155,7 +193,7 @@ def load_model(name: str | Path) -> LLM:
     SocsimError
         The name is unknown, the file is unreadable or malformed, or the model's family is not supported.
     """
-    path = _find("model", name)
+    path = description_path("model", name)
     stem = path.stem.removeprefix("llm_")
     return llm_from_config(_read_json(path), path.absolute().parent.name if stem == "config" else stem, str(path))
 
@@ -163,25 +201,24 @@ def load_model(name: str | Path) -> LLM:
 @lru_cache(maxsize=4)
 def published_parameters(name: str) -> int | None:
     """Return the parameter count that a shipped model's publisher states, if the file carries it."""
-    value = _read_json(_find("model", name)).get("socsim", {}).get("published_parameters")
+    value = _read_json(description_path("model", name)).get("socsim", {}).get("published_parameters")
     return int(value) if value else None
 
 
+def inherited_from(kind: str, name: str | Path) -> str | None:
+    """Return the name of the SoC or engine from which a file inherits, if it does."""
+    base = _read_toml(description_path(kind, name)).get("inherits")
+    return None if base is None else str(base)
+
+
+def own_paths(kind: str, name: str | Path) -> frozenset[str]:
+    """Return the paths of the values that a SoC or engine file has itself, not inherited."""
+    path = description_path(kind, name)
+    data = _read_toml(path)
+    data.pop("inherits", None)
+    return frozenset(figure.path for _, figure in _figures(data, (), "", "", str(path)))
+
+
 def figures(kind: str, name: str | Path) -> list[Figure]:
-    """Return every value of a SoC or engine file with its kind and source, in the file's order."""
-    return list(_figures(_read_toml(_find(kind, name)), "", "", ""))
-
-
-def _figures(node: dict[str, Any], path: str, kind: str, source: str) -> Iterator[Figure]:
-    """Walk a parsed file; a table's source holds for what is below it unless that has its own."""
-    kind, source = node.get("kind", kind), node.get("source", source)
-    for key, child in node.items():
-        if key in _SOURCE_FIELDS:
-            continue
-        name = f"{path}.{key}" if path else key
-        if not isinstance(child, dict):
-            yield Figure(name, child, kind, source)
-        elif "value" in child:
-            yield Figure(name, child["value"], child.get("kind", kind), child.get("source", source))
-        else:
-            yield from _figures(child, name, kind, source)
+    """Return every value of a SoC or engine file with its kind and source; of a file that inherits, the inherited ones first."""
+    return [figure for figure in _description(kind, description_path(kind, name)).values() if figure.value != {}]

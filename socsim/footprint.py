@@ -8,7 +8,8 @@ from math import ceil
 
 from socsim.errors import SocsimError
 from socsim.graph import DATA_TYPE_BYTES, TaskGraph
-from socsim.operators import NORM_BYTES, SHADOW_WEIGHT_BYTES, OperatorModel
+from socsim.linears import NORM_BYTES, SHADOW_WEIGHT_BYTES
+from socsim.operators import OperatorModel
 from socsim.outliers import kept_linears
 from socsim.specs import LLM, Engine, GraphLifeCycle, Run, SoC
 from socsim.workload import Chunk
@@ -45,7 +46,7 @@ def npu_weight_bytes(llm: LLM, engine: Engine) -> int:
     """Return the bytes of weights that the NPU reads in a prefill."""
     model = OperatorModel(llm, engine)
     blocks = sum(model.weight_bytes(k, n) for name, (k, n) in llm.linear_shapes.items() if engine.placement.processor(name) == "npu")
-    head = model.weight_bytes(llm.hidden_size, llm.vocab_size) if engine.placement.processor("lm_head") == "npu" else 0
+    head = model.head_weight_bytes if engine.placement.processor("lm_head") == "npu" else 0
     return llm.num_hidden_layers * blocks + head
 
 
@@ -55,8 +56,8 @@ def _weight_bytes(llm: LLM, engine: Engine) -> int:
     linears = {name: k * n for name, (k, n) in llm.linear_shapes.items()}
     stored = sum(model.weight_bytes(k, n) for k, n in llm.linear_shapes.values())
     rest = llm.block_parameters - sum(linears.values())
-    embedding = llm.vocab_size * llm.hidden_size * engine.precision.weight_bits // 8
-    head = 0 if llm.tie_word_embeddings else model.weight_bytes(llm.hidden_size, llm.vocab_size)
+    embedding = model.embedding_bytes(llm.vocab_size * llm.hidden_size)
+    head = 0 if llm.tie_word_embeddings else model.head_weight_bytes
     head += llm.vocab_size * NORM_BYTES if llm.lm_head_bias else 0
     return llm.num_hidden_layers * (stored + rest * NORM_BYTES) + embedding + head + llm.norm_size * NORM_BYTES
 
@@ -148,22 +149,34 @@ def _check_fits(llm: LLM, soc: SoC, run: Run, parts: dict[str, int]) -> None:
 class Preparation:
     """Time before the first prompt, and the part of it that every prompt waits for again."""
 
-    total_s: float
-    charged_s: float
+    total_s: float = 0.0
+    charged_s: float = 0.0
+    build_s: float = 0.0
+    """Describing one set of graphs, those of one chunk length, to the runtime."""
+    optimize_s: float = 0.0
+    """Compiling one set of graphs."""
+    load_s: float | None = None
+    """Loading all graphs that were optimized and saved before, instead of building them; None where that is not known."""
 
 
-def graph_preparation(llm: LLM, engine: Engine, soc: SoC, chunks: Sequence[Chunk]) -> Preparation:
+def graph_preparation(llm: LLM, engine: Engine, soc: SoC, graph: TaskGraph, chunks: Sequence[Chunk]) -> Preparation:
     """Return what static graphs cost before the prompt.
 
-    Shared graphs are built for each prebuilt chunk length and the one in use; graphs of each chunk once a chunk. An
-    engine that rebuilds pays for building and optimizing before every prompt; freeing comes after it.
+    Building depends on the number of subgraphs, optimizing and loading on the bytes of weights in them. Shared graphs are
+    built for each prebuilt chunk length and the one in use; graphs of each chunk once a chunk. An engine that rebuilds
+    pays for building and optimizing before every prompt; freeing comes after it.
     """
     cycle: GraphLifeCycle | None = soc.processors["npu"].graph_life_cycle if "npu" in soc.processors else None
     weights = npu_weight_bytes(llm, engine)
     if cycle is None or engine.graph == "none" or not weights:
-        return Preparation(0.0, 0.0)
-    once = cycle.build_s + cycle.optimize_s_per_weight_byte * weights
+        return Preparation()
+    subgraphs = sum(subgraph.processor == "npu" and subgraph.chunk == 0 for subgraph in graph.subgraphs[: graph.prefill_count])
+    build_s, optimize_s = cycle.build_s_per_subgraph * subgraphs, cycle.optimize_s_per_weight_byte * weights
+    once = build_s + optimize_s
     if engine.graph == "rebuilt":
-        return Preparation(cycle.setup_s + once + cycle.free_s, once)
+        return Preparation(cycle.setup_s + once + cycle.free_s, once, build_s, optimize_s)
     sets = len(chunks) if engine.graph == "per-chunk" else len({*engine.prebuilt_chunk_tokens, *(chunk.rows for chunk in chunks)})
-    return Preparation(cycle.setup_s + sets * once, 0.0)
+    # Chunk lengths share weights where graphs are shared; graphs of each chunk have copies of their own.
+    copies = len(chunks) if engine.graph == "per-chunk" else 1
+    load_s = cycle.setup_s + copies * weights / cycle.load_bytes_per_s if cycle.load_bytes_per_s is not None else None
+    return Preparation(cycle.setup_s + sets * once, 0.0, build_s, optimize_s, load_s)

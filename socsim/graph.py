@@ -22,8 +22,8 @@ class Operator:
 
     `rows`, `inner` and `columns` are M, K and N of one matrix product, of which there are `count`; attention's `macs` are
     half its operations, those of its softmax included and those of masked pairs not. Inputs and outputs are activations.
-    `weight_width` is the stored over the multiplied width of a weight. Conversions are the dequantization of narrow weights
-    and the float sums over groups; their bytes are what they read and write where they are not part of the product's loop.
+    A product is made of `groups` sub-products along K. Conversions are the dequantization of narrow weights and the float sums
+    over groups; their bytes are those of the weights, as the sums stay on chip.
     """
 
     name: str
@@ -39,9 +39,11 @@ class Operator:
     columns: int = 1
     macs: int = 0
     count: int = 1
-    weight_width: float = 1.0
+    groups: int = 1
     conversion_ops: int = 0
     conversion_bytes: int = 0
+    enters: bool = False
+    """Whether a product's left operand comes from outside the subgraph."""
     leaves: bool = False
     """Whether the output leaves the subgraph though other operators follow, as Q and K leave ``qkv``; the last one's always does."""
 

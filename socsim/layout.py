@@ -20,6 +20,12 @@ STAGES: dict[str, tuple[str, ...]] = {
 CONSUMER = {"q_proj": "rope", "k_proj": "rope", "v_proj": "rope", "gate_proj": "activation", "up_proj": "activation"}
 """Site that consumes the result of a linear which reads its stage's input, and so runs the merge of its shadow."""
 
+PRODUCERS = {
+    "q_proj": ("attn_norm",), "k_proj": ("attn_norm",), "v_proj": ("attn_norm",), "o_proj": ("attention",),
+    "gate_proj": ("ffn_norm", "attn_norm"), "up_proj": ("ffn_norm", "attn_norm"), "down_proj": ("activation",), "lm_head": ("final_norm",),
+}  # fmt: skip
+"""Sites of which one makes the left operand of a linear."""
+
 
 @dataclass(slots=True)
 class LayoutTask:

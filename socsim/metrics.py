@@ -7,24 +7,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from socsim.cost import NANOSECONDS
+from socsim.cost import NANOSECONDS, PARTS
 from socsim.errors import SocsimError, unknown_name
 from socsim.specs import Engine, Run, SoC
 from socsim.timeline import Timeline, steps
+
+MULTIPLYING = [PARTS.index("linear"), PARTS.index("attention")]
+"""Parts of a subgraph in which a processor multiplies, and draws its full active power."""
 
 
 @dataclass(frozen=True)
 class PowerModel:
     """Power of a SoC under one calibration, engine and operating point, by processor name.
 
-    `constant_w` is drawn all the time: the base and every processor's idle power; `extra_w` is what a processor draws on
-    top while a subgraph runs on it.
+    `constant_w` is drawn all the time: the base and every processor's idle power. `extra_w` is what a processor draws on top
+    while a subgraph multiplies on it, and a share of that while it does other work or waits. A CPU that spins for results
+    has that as its idle power.
     """
 
     calibration: str
     constant_w: float
     idle_w: dict[str, float]
     extra_w: dict[str, float]
+    memory_bound_share: dict[str, float]
     dram_j_per_byte: float
 
 
@@ -40,16 +45,21 @@ def power_model(soc: SoC, engine: Engine, run: Run) -> PowerModel:
         raise unknown_name(f"power calibration of {soc.name}", run.power_calibration, soc.power)
     calibration = soc.power[run.power_calibration]
     scale = soc.operating_points[run.operating_point].active_power_scale
+    spinning = soc.synchronization[engine.synchronization].waiting_threads
     idle: dict[str, float] = {}
     extra: dict[str, float] = {}
-    for name, power in calibration.processors.items():
+    share: dict[str, float] = {}
+    for name, power in sorted(calibration.processors.items()):  # sums do not depend on the order of a file
         threads = engine.cpu_threads or soc.processors["cpu"].reference_threads if name == "cpu" else 1
         if threads > len(power.active_w):
             known = f"power.{run.power_calibration}.processors.{name}.active_w of {soc.name}"
             raise SocsimError(f"{known} has no value for {threads} threads (engine.cpu_threads); allowed: 1 to {len(power.active_w)}")
-        active = power.active_w[threads - 1] * scale.get(name, 1.0)
-        idle[name], extra[name] = power.idle_w, max(0.0, active - power.idle_w)
-    return PowerModel(run.power_calibration, calibration.base_w + sum(idle.values()), idle, extra, calibration.dram_j_per_byte)
+        active = [each * scale.get(name, 1.0) for each in power.active_w]
+        spins = name == "cpu" and spinning > 0
+        idle[name] = max(power.idle_w, active[min(spinning, len(active)) - 1]) if spins else power.idle_w
+        extra[name] = max(0.0, active[threads - 1] - idle[name])
+        share[name] = power.memory_bound_share
+    return PowerModel(run.power_calibration, calibration.base_w + sum(idle.values()), idle, extra, share, calibration.dram_j_per_byte)
 
 
 def busy_s(timeline: Timeline, part: slice) -> list[float]:
@@ -57,6 +67,16 @@ def busy_s(timeline: Timeline, part: slice) -> list[float]:
     duration = (timeline.end_ns - timeline.start_ns)[part]
     busy: list[float] = (np.bincount(timeline.processor[part], duration, len(timeline.graph.processors)) / NANOSECONDS).tolist()
     return busy
+
+
+def active_energy(timeline: Timeline, power: PowerModel) -> NDArray[np.float64]:
+    """Return what each subgraph draws on top of idle power while it runs, in joules, of shape (subgraphs,)."""
+    names = timeline.graph.processors
+    extra, share = (np.array([values[name] for name in names])[timeline.processor] for values in (power.extra_w, power.memory_bound_share))
+    duration = (timeline.end_ns - timeline.start_ns) / NANOSECONDS
+    multiplying = np.minimum(timeline.costs.parts_s[:, MULTIPLYING].sum(axis=1), duration)
+    energy: NDArray[np.float64] = extra * (multiplying + share * (duration - multiplying))
+    return energy
 
 
 def prefill_span_ns(timeline: Timeline, processor: int) -> tuple[int, int, int]:
@@ -70,9 +90,10 @@ def prefill_span_ns(timeline: Timeline, processor: int) -> tuple[int, int, int]:
 
 def power_steps(timeline: Timeline, power: PowerModel) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the power from each instant on: nanoseconds and watts, both of shape (changes,)."""
-    extra = np.array([power.extra_w[name] for name in timeline.graph.processors])[timeline.processor]
+    duration = (timeline.end_ns - timeline.start_ns) / NANOSECONDS
+    extra = active_energy(timeline, power) / duration
     if timeline.memory == "infinite":  # bytes move in no time; their energy is spread over the subgraph
-        extra = extra + timeline.costs.dram_bytes * power.dram_j_per_byte / ((timeline.end_ns - timeline.start_ns) / NANOSECONDS)
+        extra = extra + timeline.costs.dram_bytes * power.dram_j_per_byte / duration
     when, watts = steps(timeline.start_ns, timeline.end_ns, extra)
     dram_when, rate = timeline.dram_rate
     if len(dram_when) and power.dram_j_per_byte:
@@ -86,10 +107,10 @@ def power_steps(timeline: Timeline, power: PowerModel) -> tuple[NDArray[np.int64
 
 def _energy(timeline: Timeline, power: PowerModel, part: slice, seconds: float) -> dict[str, float]:
     """Return the energy of a part of the timeline that lasts some seconds, by processor, DRAM and base."""
-    busy = busy_s(timeline, part)
     energy = {name: idle * seconds for name, idle in power.idle_w.items()}
-    for place, name in enumerate(timeline.graph.processors):
-        energy[name] += power.extra_w[name] * busy[place]
+    active = np.bincount(timeline.processor[part], active_energy(timeline, power)[part], len(timeline.graph.processors))
+    for name, joules in zip(timeline.graph.processors, active, strict=True):
+        energy[name] += float(joules)
     energy["dram"] = power.dram_j_per_byte * float(timeline.costs.dram_bytes[part].sum())
     energy["base"] = (power.constant_w - sum(power.idle_w.values())) * seconds
     return energy

@@ -21,7 +21,7 @@ from socsim.errors import SocsimError, unknown_name
 from socsim.graph import DATA_TYPE_BYTES, Operator, Work
 
 if TYPE_CHECKING:  # the simulator itself needs no descriptions, and starts faster without pydantic
-    from socsim.specs import Engine, Processor, Run, SoC
+    from socsim.specs import Efficiency, Engine, Processor, Run, SoC
 
 
 def product_s(
@@ -31,10 +31,13 @@ def product_s(
     inner: int,
     columns: int,
     *,
+    weight_bytes: float = 0.0,
     macs: int | None = None,
     count: int = 1,
-    weight_width: float = 1.0,
+    enters: bool = True,
+    square_inputs: bool = True,
     speedup: float = 1.0,
+    efficiency: Efficiency | None = None,
 ) -> float:
     """Return the computing time of `count` matrix products (rows x inner) . (inner x columns) on one processor.
 
@@ -46,31 +49,53 @@ def product_s(
         ``int8``, ``fp16`` or ``fp32``.
     rows, inner, columns
         Dimensions M, K, N of each product.
+    weight_bytes
+        Stored bytes of the right operands of all products together; 0 where they are no weights (attention).
     macs
         MACs of all products together where that is not M K N each (attention).
     count
         Number of products.
-    weight_width
-        Stored over multiplied width of a weight: what it takes to bring the weights in shrinks with it.
+    enters
+        Whether the left operand comes from outside the subgraph and has to be laid out.
+    square_inputs
+        Whether the rows are arranged near-square; else all rows lie in one line.
     speedup
         Factor on all rates, by threads and clock.
+    efficiency
+        Factors on the rates by the engine's kernels; default: 1.
 
     Raises
     ------
     SocsimError
         The processor has no throughput for the data type.
     """
-    throughput = processor.throughput.get(data_type)  # type: ignore[call-overload]
-    if throughput is None:
-        raise SocsimError(f"throughput has no '{data_type}', which the work placed here needs; it has: {', '.join(processor.throughput)}")
-    padded = [-(-size // processor.tile) * processor.tile for size in (rows, inner, columns)]
+    rates = processor.rates(data_type)
+    linear = row = weights = 1.0
+    if efficiency is not None:
+        linear, row, weights = efficiency.linear, efficiency.row, efficiency.weights or efficiency.linear
+    if rows == 1 and processor.row_bytes_per_s is not None and weight_bytes:
+        return float(rates.overhead_s * count + weight_bytes / (processor.row_bytes_per_s * speedup * row))
+    width = DATA_TYPE_BYTES[data_type]
     total = float(rows * inner * columns * count if macs is None else macs)
-    for size, whole in zip((rows, inner, columns), padded, strict=True):
-        total *= whole / size
-    seconds = 2.0 * total * (1.0 + throughput.half_rate_rows * weight_width / padded[0]) / throughput.peak_ops_per_s
-    if throughput.input_bytes_per_s is not None:
-        seconds += rows * inner * count * DATA_TYPE_BYTES[data_type] / throughput.input_bytes_per_s
-    return float(seconds / speedup + throughput.overhead_s * count)
+    for size in (rows, inner, columns):
+        total *= -(-size // processor.tile) * processor.tile / size
+    multiply_s = 2.0 * total / (rates.peak_ops_per_s * linear)
+    weights_s = 0.0
+    if weight_bytes and rates.weight_bytes_per_s is not None:
+        weights_s = inner * columns * count * width / (rates.weight_bytes_per_s * weights)
+    elif weight_bytes and processor.row_bytes_per_s is not None:  # more rows need no less of the weights than one
+        weights_s = weight_bytes / (processor.row_bytes_per_s * row)
+    seconds = max(multiply_s, weights_s) if rates.overlaps_weights else multiply_s + weights_s
+    if enters and rates.input_bytes_per_s is not None:
+        seconds += rows * inner * count * width / (rates.input_bytes_per_s * linear)
+    flat = processor.flat_input_slowdown if rows > 1 and not square_inputs else 1.0
+    return float((seconds / speedup + rates.overhead_s * count) * flat)
+
+
+def spilled_bytes(work: Work, on_chip_memory_bytes: float) -> float:
+    """Return the bytes of tensors between two operators that are larger than the on-chip memory: each is written and read again."""
+    inside = (operator for operator in work.operators[:-1] if not operator.leaves)
+    return float(sum(2 * operator.output_bytes for operator in inside if operator.output_bytes > on_chip_memory_bytes * operator.count))
 
 
 def subgraph_dram_bytes(work: Work, on_chip_memory_bytes: float) -> float:
@@ -79,12 +104,11 @@ def subgraph_dram_bytes(work: Work, on_chip_memory_bytes: float) -> float:
     Weights and KV cache once, input and output of the subgraph, and of each tensor between two operators what exceeds
     the on-chip memory in one execution, written and read again.
     """
-    total = float(work.weight_bytes + work.kv_bytes)
+    total = float(work.weight_bytes + work.kv_bytes) + spilled_bytes(work, on_chip_memory_bytes)
     last = len(work.operators) - 1
     for index, operator in enumerate(work.operators):
-        kept = on_chip_memory_bytes * operator.count
-        total += operator.input_bytes if index == 0 else max(0.0, operator.input_bytes - kept)
-        total += operator.output_bytes if index == last or operator.leaves else max(0.0, operator.output_bytes - kept)
+        total += operator.input_bytes if index == 0 else 0
+        total += operator.output_bytes if index == last or operator.leaves else 0
     return total
 
 
@@ -104,6 +128,8 @@ class CostModel:
             raise unknown_name(f"operating point of {soc.name}", run.operating_point, soc.operating_points)
         self.soc = soc
         self.processors: dict[str, Processor] = {str(name): processor for name, processor in soc.processors.items()}
+        self.efficiency = {str(name): efficiency for name, efficiency in engine.efficiency.items()}
+        self.square_inputs = engine.square_inputs
         self.mechanism = soc.synchronization[engine.synchronization]
         scale = {str(name): rate for name, rate in soc.operating_points[run.operating_point].rate_scale.items()}
         cores = len(self.processors["cpu"].core_speeds)
@@ -112,6 +138,7 @@ class CostModel:
         self.speedup = {
             name: processor.thread_speedup((engine.cpu_threads if name == "cpu" else None) or processor.reference_threads)
             * scale.get(name, 1.0)
+            * processor.speed
             for name, processor in self.processors.items()
         }
 
@@ -124,28 +151,51 @@ class CostModel:
     def operator_s(self, operator: Operator, name: str) -> float:
         """Return the computing time of an operator on a processor."""
         processor, speedup = self.processor(name), self.speedup[name]
+        efficiency = self.efficiency.get(name)
+        linear = speedup if efficiency is None else speedup * efficiency.linear
         if operator.kind == "fetch":
             return operator.weight_bytes / self.soc.flash.random_read_bytes_per_s
         if operator.kind == "vector":
-            return (operator.input_bytes + operator.output_bytes) / (processor.vector_bytes_per_s * speedup)
+            return self._vector_s(processor, operator.input_bytes + operator.output_bytes, operator.ops) / speedup
         try:
+            if operator.kind == "attention":
+                return product_s(
+                    processor,
+                    operator.data_type,
+                    operator.rows,
+                    operator.inner,
+                    operator.columns,
+                    macs=operator.macs,
+                    count=operator.count,
+                    enters=False,
+                    speedup=speedup * (1.0 if efficiency is None else efficiency.attention),
+                )
             seconds = product_s(
                 processor,
                 operator.data_type,
                 operator.rows,
                 operator.inner,
                 operator.columns,
-                macs=operator.macs,
+                weight_bytes=operator.weight_bytes,
                 count=operator.count,
-                weight_width=operator.weight_width if processor.fuses_conversions else 1.0,
+                enters=operator.enters,
+                square_inputs=self.square_inputs,
                 speedup=speedup,
+                efficiency=efficiency,
             )
         except SocsimError as error:
             raise SocsimError(f"{self.soc.name}: processors.{name}: {error}") from None
-        if operator.conversion_ops and processor.fuses_conversions:
-            rate = processor.throughput[operator.data_type].peak_ops_per_s  # type: ignore[index] # product_s has checked it
-            return seconds + operator.conversion_ops / (rate * speedup)
-        return seconds + operator.conversion_bytes / (processor.vector_bytes_per_s * speedup)
+        if processor.fuses_conversions:
+            return seconds + operator.conversion_ops / (processor.rates(operator.data_type).peak_ops_per_s * linear)
+        # Each group is a sub-product with the overhead of one; its float sum stays on chip.
+        seconds += processor.rates(operator.data_type).overhead_s * operator.count * (operator.groups - 1)
+        return seconds + self._vector_s(processor, operator.conversion_bytes, operator.conversion_ops) / linear
+
+    @staticmethod
+    def _vector_s(processor: Processor, moved_bytes: int, ops: int) -> float:
+        """Return the time of element-wise work: of its bytes or of its operations, whichever takes longer."""
+        by_ops = 0.0 if processor.vector_ops_per_s is None else ops / processor.vector_ops_per_s
+        return max(moved_bytes / processor.vector_bytes_per_s, by_ops)
 
     def parts(self, work: Work, name: str) -> tuple[dict[str, float], float]:
         """Return the time of work on a processor by part (``launch``, ``linear``, ``attention``, ``float``), and its DRAM bytes."""
@@ -154,6 +204,9 @@ class CostModel:
         for operator in work.operators:
             part = {"product": "linear", "attention": "attention"}.get(operator.kind, "float")
             times[part] += self.operator_s(operator, name)
+        if processor.spill_bytes_per_s is not None:
+            spilled = spilled_bytes(work, processor.on_chip_memory_bytes)
+            times["linear"] += spilled / (processor.spill_bytes_per_s * self.speedup[name])
         return times, subgraph_dram_bytes(work, processor.on_chip_memory_bytes)
 
     def hand_over_s(self, output_bytes: int, targets: int) -> float:

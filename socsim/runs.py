@@ -68,6 +68,7 @@ class Result:
             "subgraphs": case.costs.graph.prefill_count,
             **self.metrics,
             "preparation_s": case.preparation.total_s,
+            "graph_load_s": case.preparation.load_s,
             "preparation_in_ttft_s": case.preparation.charged_s,
             "peak_memory_bytes": footprint.total_bytes,
             "npu_memory_bytes": footprint.npu_bytes,
@@ -161,7 +162,7 @@ def _build(soc: SoC, llm: LLM, engine: Engine, run: Run, overrides: Mapping[str,
     costs = graph_costs(graph, soc, engine, run)
     chunks = chunk_plan(engine, run)
     footprint = memory_footprint(llm, engine, soc, run, graph, chunks)
-    preparation = graph_preparation(llm, engine, soc, chunks)
+    preparation = graph_preparation(llm, engine, soc, graph, chunks)
     return Case(soc, llm, engine, run, chunks, costs, footprint, preparation, power_model(soc, engine, run), overrides)
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from socsim.errors import SocsimError
 from socsim.graph import Prefix, Subgraph, TaskGraph, Work
-from socsim.layout import CONSUMER, STAGES, ChunkLayout
+from socsim.layout import CONSUMER, PRODUCERS, STAGES, ChunkLayout
 from socsim.operators import OperatorModel
 from socsim.specs import LINEARS, LLM, Engine, Run
 
@@ -118,6 +118,8 @@ class _GraphBuilder:
         if key not in self._works:
             parts = [self.operators.site(site, rows, offset if site == "attention" else 0) for site in sites]
             for place, site in enumerate(sites):
+                if not set(PRODUCERS.get(site, (site,))) & set(sites):
+                    parts[place] = (replace(parts[place][0], enters=True), *parts[place][1:])
                 if CONSUMER.get(site, site) not in sites:
                     parts[place] = (*parts[place][:-1], replace(parts[place][-1], leaves=True))
             self._works[key] = Work(tuple(operator for part in parts for operator in part))

@@ -1,7 +1,7 @@
 """Frozen descriptions of what is simulated: SoC, LLM, engine and run."""
 
 from socsim.specs.base import Spec, validate
-from socsim.specs.engine import LINEARS, Engine, Placement, Precision
+from socsim.specs.engine import LINEARS, Efficiency, Engine, Placement, Precision
 from socsim.specs.llm import LLM, llm_from_config
 from socsim.specs.run import Run
 from socsim.specs.soc import (
@@ -21,6 +21,7 @@ __all__ = [
     "LINEARS",
     "LLM",
     "Dram",
+    "Efficiency",
     "Engine",
     "Flash",
     "GraphLifeCycle",

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from socsim.specs.base import Count, DataType, Fraction, NonNegativeCount, ProcessorName, Spec
+from socsim.specs.base import Count, DataType, Fraction, NonNegativeCount, Positive, ProcessorName, Spec
 
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -23,6 +23,9 @@ class Precision(Spec):
     weight_bits: Literal[4, 8, 16] = Field(description="bits in which weights are stored; fewer than the product's are dequantized")
     quantization: Literal["per-tensor", "per-group", "none"]
     group_size: Count | None = Field(None, description="weights that share one scale; needed with per-group quantization")
+    embedding_bits: Literal[4, 8, 16, 32] | None = Field(
+        None, description="bits of the token embedding, and of an LM head that is tied to it; none: weight_bits"
+    )
     activation_type: DataType = "fp16"
     kv_cache_type: DataType = "fp16"
 
@@ -41,6 +44,11 @@ class Precision(Spec):
         return self
 
     @property
+    def stored_embedding_bits(self) -> int:
+        """Bits in which the token embedding is stored."""
+        return self.embedding_bits or self.weight_bits
+
+    @property
     def quantized(self) -> bool:
         """Whether activations are quantized before each linear."""
         return self.quantization != "none"
@@ -57,6 +65,15 @@ class Placement(Spec):
         """Return the processor that runs an operator."""
         listed = {str(site): name for site, name in self.operators.items()}
         return listed.get(operator) or (self.linears if operator in LINEARS else self.other)
+
+
+class Efficiency(Spec):
+    """How fast an engine's kernels are on one processor, over the rates of the SoC file."""
+
+    linear: Positive = Field(1.0, description="products of several rows: multiplications, and weights unless they have their own")
+    weights: Positive | None = Field(None, description="bringing weights in for products of several rows; none: as linear")
+    row: Positive = Field(1.0, description="products of one row, as in decode")
+    attention: Positive = Field(1.0, description="attention")
 
 
 class Engine(Spec):
@@ -79,6 +96,8 @@ class Engine(Spec):
     outlier_channels: NonNegativeCount = Field(0, description="outlier channels of one linear in one chunk")
     hot_channel_fraction: Fraction = Field(0.0, description="share of channels whose float weights stay in memory")
     cold_outlier_fraction: Fraction = Field(0.0, description="share of outliers in other channels, fetched from flash")
+    efficiency: dict[ProcessorName, Efficiency] = Field(default_factory=dict, description="kernels over the SoC's rates; not listed: 1")
+    square_inputs: bool = Field(True, description="rows lie near-square for the NPU, which is faster than in one line")
     synchronization: str = Field(description="mechanism of the SoC by which processors hand tensors over")
     scheduler: str
     cpu_threads: Count | None = Field(None, description="threads of CPU work; none: those at which the SoC's rates were measured")

@@ -6,38 +6,55 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from socsim.specs.base import Count, DataType, NonNegative, Positive, ProcessorName, Spec
+from socsim.errors import SocsimError, unknown_name
+from socsim.specs.base import Count, DataType, Fraction, NonNegative, NonNegativeCount, Positive, ProcessorName, Spec
 
 
 class Throughput(Spec):
     """How fast one processor multiplies matrices of one data type.
 
-    A product of M x K by K x N takes
-    ``overhead_s + 2 M' K' N' (1 + half_rate_rows * w / M') / peak_ops_per_s + M K bytes / input_bytes_per_s``,
-    where M', K', N' are padded to the tile, and w is the stored over the multiplied width of a weight (1 unless narrower).
+    A product of M x K by K x N takes ``overhead_s + layout + multiplications and weights``:
+
+    * layout: M K bytes at `input_bytes_per_s`, where the left operand comes from outside the subgraph;
+    * multiplications: 2 M' K' N' operations at `peak_ops_per_s`, with M', K', N' padded to the tile;
+    * weights: K N elements, as wide as they are multiplied, at `weight_bytes_per_s`, beside the multiplications (the longer
+      counts) or between them.
+
+    One row takes the stored bytes of its weights at the processor's `row_bytes_per_s` instead, where kernels have a matrix-vector path.
     """
 
-    peak_ops_per_s: Positive = Field(description="operations per second that many rows approach (1 MAC = 2 operations)")
-    half_rate_rows: NonNegative = Field(0.0, description="rows at which half the peak is reached")
+    peak_ops_per_s: Positive = Field(description="operations per second that large products approach (1 MAC = 2 operations)")
     overhead_s: NonNegative = Field(0.0, description="time of each product beside its multiplications")
-    input_bytes_per_s: Positive | None = Field(None, description="rate at which the left operand is laid out; none: free")
+    input_bytes_per_s: Positive | None = Field(None, description="rate at which a left operand from outside is laid out; none: free")
+    weight_bytes_per_s: Positive | None = Field(None, description="rate of bringing weights in, as wide as they are multiplied; none: free")
+    overlaps_weights: bool = Field(True, description="weights come in beside the multiplications, not between them")
 
 
 class GraphLifeCycle(Spec):
     """What it costs to make static graphs for a processor before the first prompt."""
 
     setup_s: NonNegative = Field(description="opening the runtime once")
-    build_s: NonNegative = Field(description="describing the graphs of one chunk length to the runtime")
+    build_s_per_subgraph: NonNegative = Field(description="describing one subgraph of one chunk length to the runtime")
     optimize_s_per_weight_byte: NonNegative = Field(description="compiling, by bytes of weights in the graphs")
+    load_bytes_per_s: Positive | None = Field(None, description="loading graphs that were optimized and saved before; none: not known")
     free_s: NonNegative = Field(description="releasing the graphs")
 
 
 class Processor(Spec):
     """One processor: what it computes, how it reaches DRAM, and what starting it costs."""
 
-    throughput: dict[DataType, Throughput] = Field(min_length=1, description="matrix products by data type")
+    throughput: dict[DataType, Throughput | str] = Field(min_length=1, description="matrix products by data type, or the name of a path")
+    paths: dict[str, Throughput] = Field(default_factory=dict, description="ways to compute a data type, of which throughput names one")
+    row_bytes_per_s: Positive | None = Field(None, description="products of one row: bytes of stored weights; none: as other products")
+    isolated_call_s: NonNegative = Field(0.0, description="what one call measured alone takes beside its work; a busy runtime pays none")
+    flat_input_slowdown: Positive = Field(1.0, description="time of products with all rows in one line over those with near-square input")
+    spill_bytes_per_s: Positive | None = Field(None, description="rate of moving what exceeds on-chip memory out and in; none: free")
+    speed: Positive = Field(1.0, description="factor on all rates of computing, for a processor known by its speed relative to another")
     vector_bytes_per_s: Positive = Field(description="element-wise work: bytes of operands read and written per second")
-    fuses_conversions: bool = Field(False, description="kernels convert weights and add groups in registers, not as operators of their own")
+    vector_ops_per_s: Positive | None = Field(None, description="element-wise work: operations per second; none: bound by bytes alone")
+    fuses_conversions: bool = Field(
+        False, description="kernels convert weights and add groups in registers, not as operators and sub-products of their own"
+    )
     tile: Count = Field(1, description="elements to which every dimension of a product is padded")
     launch_overhead_s: NonNegative = Field(description="time to start one subgraph")
     bandwidth_bytes_per_s: Positive = Field(description="DRAM bandwidth that this processor can draw alone")
@@ -48,6 +65,26 @@ class Processor(Spec):
     reference_threads: Count = Field(1, description="threads at which the rates above were measured")
     addressable_memory_bytes: Positive | None = Field(None, description="memory that one session can map; none: all")
     graph_life_cycle: GraphLifeCycle | None = Field(None, description="cost of static graphs; none: needs none")
+
+    def rates(self, data_type: str) -> Throughput:
+        """Return the throughput of a data type.
+
+        Raises
+        ------
+        SocsimError
+            The processor has none for it.
+        """
+        chosen = self.throughput.get(data_type)  # type: ignore[call-overload]
+        if chosen is None:
+            raise SocsimError(f"throughput has no '{data_type}', which the work placed here needs; it has: {', '.join(self.throughput)}")
+        return self.paths[chosen] if isinstance(chosen, str) else chosen
+
+    @model_validator(mode="after")
+    def _check_paths(self) -> Self:
+        for data_type, chosen in self.throughput.items():
+            if isinstance(chosen, str) and chosen not in self.paths:
+                raise ValueError(str(unknown_name(f"throughput.{data_type}: path", chosen, self.paths)))
+        return self
 
     @model_validator(mode="after")
     def _check_threads(self) -> Self:
@@ -86,6 +123,7 @@ class Synchronization(Spec):
     latency_s: NonNegative = Field(description="from the end of the producer's part to the earliest start of the consumer")
     launch_work_s: NonNegative = Field(description="work on the initiating (producing) processor for each hand-over")
     cache_bytes_per_s: Positive | None = Field(None, description="cache maintenance on the producer, by bytes handed over; none: coherent")
+    waiting_threads: NonNegativeCount = Field(0, description="CPU threads that spin all the time, to see at once when a result is there")
 
 
 class ProcessorPower(Spec):
@@ -93,6 +131,9 @@ class ProcessorPower(Spec):
 
     idle_w: NonNegative = Field(description="while no subgraph runs on it")
     active_w: tuple[NonNegative, ...] = Field(min_length=1, description="while a subgraph runs, with 1, 2, 3, ... threads in use")
+    memory_bound_share: Fraction = Field(
+        1.0, description="share of active power above idle in element-wise work, launches, hand-overs and waiting"
+    )
 
 
 class PowerCalibration(Spec):

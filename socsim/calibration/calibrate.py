@@ -1,0 +1,132 @@
+"""Calibrate SoCs and engines on measured rows: fit group after group, each on what was found before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from socsim.calibration.fit import Fit, fit
+from socsim.calibration.groups import REFERENCE_ENGINE, Group, graph_groups, operator_groups, power_groups, run_groups
+from socsim.calibration.targets import OPERATOR_RANGES, POWER_RANGES, SYSTEM_RANGES, Findings, Target, fitted_targets, parameters
+from socsim.measurements import OperatorRow, SystemRow
+from socsim.metrics import power_model, summarize
+from socsim.prediction import predict_latency, predict_run, predict_value
+
+STARTS = (0.0, 0.3, -0.3)
+"""Where searches of schedules start: their predictions jump with the order of subgraphs, and a single search may stop early."""
+SWEEPS = 2
+"""Times that groups of whole runs are fitted: a phone's relative speed enters the reference engine's fit and follows from others."""
+
+
+Predict = Callable[[Findings], list[float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Everything that a calibration found."""
+
+    findings: Findings
+    fits: list[tuple[Group, Fit]] = field(default_factory=list)
+    undetermined: list[Target] = field(default_factory=list)
+    """Figures marked as fitted for which there are no rows."""
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps a fit from being sound: it did not converge, or a figure ended at a bound of its search."""
+        found = [f"{group.name}: the fit did not converge" for group, fit in self.fits if not fit.converged]
+        return found + [f"{group.name}: {path} ended at a bound of its search" for group, fit in self.fits for path in fit.at_bounds]
+
+
+def calibrate(
+    socs: Sequence[str],
+    operator_rows: Sequence[OperatorRow],
+    system_rows: Sequence[SystemRow],
+    progress: Callable[[str], None] = lambda _: None,
+    sweeps: int = SWEEPS,
+) -> Calibration:
+    """Fit the figures of SoCs, and of engines where there are rows of whole runs.
+
+    Parameters
+    ----------
+    socs
+        Names of shipped SoCs, or paths.
+    operator_rows, system_rows
+        Measured rows; only those marked for calibration count.
+    progress
+        Called with the name of each group before it is fitted.
+    sweeps
+        Times that groups of whole runs are fitted.
+
+    Raises
+    ------
+    SocsimError
+        There are too few rows, or a row cannot be predicted.
+    """
+    operators = operator_groups(socs, [row for row in operator_rows if row.split == "calibration"])
+    rows = [row for row in system_rows if row.split == "calibration"]
+    graphs = graph_groups(socs, rows)
+    runs = run_groups(socs, rows, [*operators, *graphs])
+    energies = power_groups(socs, rows)
+    findings = Findings()
+    fits: dict[str, tuple[Group, Fit]] = {}
+    for group in [*operators, *graphs, *runs * sweeps, *energies]:
+        progress(group.name)
+        found = fit_group(group, findings)
+        findings.set(group.targets, found.values)
+        fits[group.name] = group, found
+    covered = {target for group, _ in fits.values() for target in group.targets}
+    wanted = [target for name in socs for target in fitted_targets("soc", name)]
+    return Calibration(findings, list(fits.values()), [target for target in wanted if target not in covered])
+
+
+def fit_group(group: Group, findings: Findings) -> Fit:
+    """Fit one group, everything else being as found so far."""
+    operators = [row for row in group.rows if isinstance(row, OperatorRow)]
+    runs = [row for row in group.rows if isinstance(row, SystemRow)]
+    if operators:
+        ranges, measured, predict = OPERATOR_RANGES, [row.latency_s for row in operators], _latencies(operators)
+    elif runs[0].metric == "prefill_energy_j":
+        ranges, measured, predict = POWER_RANGES, [row.value for row in runs], _energies(runs, findings)
+    else:
+        ranges, measured, predict = SYSTEM_RANGES, [row.value for row in runs], _values(runs)
+    starts = STARTS if group.name.endswith(REFERENCE_ENGINE) else (0.0,)
+    return fit(
+        parameters(group.targets, ranges),
+        measured,
+        lambda values: predict(findings.with_trial(group.targets, values)),
+        group.name,
+        starts,
+    )
+
+
+def _latencies(rows: Sequence[OperatorRow]) -> Predict:
+    def predict(findings: Findings) -> list[float]:
+        socs = {name: findings.soc(name) for name in {row.soc: None for row in rows}}
+        return [predict_latency(row, socs[row.soc]) for row in rows]
+
+    return predict
+
+
+def _values(rows: Sequence[SystemRow]) -> Predict:
+    def predict(findings: Findings) -> list[float]:
+        socs = {name: findings.soc(name) for name in {row.soc: None for row in rows}}
+        engines = {name: findings.engine(name) for name in {row.engine: None for row in rows}}
+        return [predict_value(row, socs[row.soc], engines[row.engine]) for row in rows]
+
+    return predict
+
+
+def _energies(rows: Sequence[SystemRow], findings: Findings) -> Predict:
+    """Return a prediction of energy that simulates each row once: power does not change what happens when."""
+    results = [predict_run(row, findings.soc(row.soc), findings.engine(row.engine)) for row in rows]
+
+    def predict(findings: Findings) -> list[float]:
+        socs = {name: findings.soc(name) for name in {row.soc: None for row in rows}}
+        energies = []
+        for result in results:
+            case = result.case
+            power = power_model(socs[case.soc.name], case.engine, case.run)
+            energies.append(float(summarize(result.timeline, power, case.run, case.preparation.charged_s)["prefill_energy_j"] or 0.0))
+        return energies
+
+    return predict

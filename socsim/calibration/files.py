@@ -1,0 +1,75 @@
+"""Write what a calibration found: description files with four significant digits, byte for byte the same for the same findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import tomlkit
+from tomlkit import TOMLDocument
+
+from socsim.calibration.targets import Findings, written
+from socsim.catalog import description_path, load_soc
+
+
+def toml_number(value: float) -> str:
+    """Return a number with four significant digits as it stands in a file, such as ``3.4e13`` or ``0.00026``."""
+    text = f"{value:.4g}"
+    mantissa, _, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if exponent else text if "." in text else f"{text}.0"
+
+
+def toml_value(value: float | list[float]) -> Any:
+    """Return a number or a list of them as a TOML item with four significant digits."""
+    text = f"[{', '.join(toml_number(each) for each in value)}]" if isinstance(value, list) else toml_number(value)
+    return tomlkit.parse(f"x = {text}")["x"]
+
+
+def set_figures(text: str, values: Mapping[str, float | list[float]]) -> str:
+    """Return the text of a description with some figures replaced; everything else stays as it is.
+
+    Parameters
+    ----------
+    text
+        A TOML file.
+    values
+        New values by dotted path; a figure with a source keeps it.
+    """
+    document: TOMLDocument = tomlkit.parse(text)
+    for path, value in values.items():
+        *tables, last = path.split(".")
+        node: Any = document
+        for table in tables:
+            node = node[table]
+        old = node[last]
+        if isinstance(old, dict):
+            old["value"] = toml_value(value)
+        else:
+            node[last] = toml_value(value)
+    return tomlkit.dumps(document)
+
+
+def calibrated_text(kind: Literal["soc", "engine"], name: str, findings: Findings) -> str:
+    """Return the text of a description file with what was found for it."""
+    found = findings.values.get((kind, name), {})
+    path = description_path(kind, name)
+    values: dict[str, float | list[float]] = dict(found)
+    if kind == "soc":
+        soc = load_soc(name)
+        values = {place: written(soc, place, value) for place, value in found.items()}
+    return set_figures(path.read_text(encoding="utf-8"), values)
+
+
+def write_files(findings: Findings, kinds: tuple[Literal["soc", "engine"], ...] = ("soc", "engine")) -> list[Path]:
+    """Write every description for which something was found back to its file; return those that changed."""
+    changed = []
+    for kind, name in findings.values:
+        if kind not in kinds:
+            continue
+        path = description_path(kind, name)
+        text = calibrated_text(kind, name, findings)
+        if text != path.read_text(encoding="utf-8"):
+            path.write_text(text, encoding="utf-8")
+            changed.append(path)
+    return changed
