@@ -102,7 +102,7 @@ def per_group_slowdowns() -> pd.DataFrame:
             costs = make_case(row["soc"], row["model"], "npu-chunk", prompt_tokens=256, overrides=overrides).costs
             on_npu = [subgraph.processor == "npu" for subgraph in costs.graph.subgraphs]
             seconds.append(float(costs.parts_s[on_npu].sum()))
-        measured, predicted = float(row["value"]), seconds[0] / seconds[1]
+        measured, predicted = float(row["per_group_over_per_tensor"]), seconds[0] / seconds[1]
         records.append((row["soc"], row["model"], measured, predicted, 100.0 * (predicted / measured - 1.0)))
     return pd.DataFrame.from_records(records, columns=("soc", "model", "measured", "predicted", "error_percent"))
 
