@@ -191,10 +191,24 @@ def test_speedup_divides_all_but_the_overhead(case: Case, rows: int, inner: int,
 
 @given(ANY_CASE, SEVERAL, SIZE, SIZE, FASTER)
 def test_efficiency_of_linears_is_a_speedup_of_several_rows(case: Case, rows: int, inner: int, columns: int, factor: float) -> None:
-    kernels = Efficiency(linear=factor)
-    assert case.seconds(rows, inner, columns, efficiency=kernels) == pytest.approx(case.seconds(rows, inner, columns, speedup=factor))
-    rows_only = Efficiency(row=factor, attention=factor)
-    assert case.seconds(rows, inner, columns, efficiency=rows_only) == case.seconds(rows, inner, columns)
+    def seconds(**kernels: float) -> float:
+        return case.seconds(rows, inner, columns, efficiency=Efficiency(**kernels))
+
+    assert seconds(linear=factor, row=factor) == pytest.approx(case.seconds(rows, inner, columns, speedup=factor), rel=1e-9, abs=0)
+    assert seconds(attention=factor) == case.seconds(rows, inner, columns)
+    # Rows matter where a file knows no other rate of weights than that of one row.
+    if case.rates.weight_bytes_per_s is not None or case.processor.row_bytes_per_s is None:
+        assert seconds(linear=factor) == seconds(linear=factor, row=factor)
+
+
+@given(ANY_CASE, SEVERAL, SIZE, SIZE, FASTER, st.floats(0.1, 4))
+def test_several_rows_bring_in_weights_as_one_does_where_no_other_rate_is_known(
+    case: Case, rows: int, inner: int, columns: int, factor: float, width: float
+) -> None:
+    fast = case.changed(peak_ops_per_s=FREE, weight_bytes_per_s=None, input_bytes_per_s=None, row_bytes_per_s=1e9)
+    stored, kernels = width * inner * columns, Efficiency(row=factor)
+    one, many = (product_s(fast.processor, case.data_type, m, inner, columns, weight_bytes=stored, efficiency=kernels) for m in (1, rows))
+    assert one == many == pytest.approx(case.rates.overhead_s + stored / (1e9 * factor), rel=1e-9, abs=0)
 
 
 @given(ANY_CASE, SEVERAL, SIZE, SIZE, FASTER)
