@@ -7,4 +7,15 @@ from socsim.calibration.fit import Fit, Parameter, fit
 from socsim.calibration.groups import Group
 from socsim.calibration.own import calibrate_own
 
-__all__ = ["Calibration", "Fit", "Group", "Parameter", "calibrate", "calibrate_own", "calibrated_text", "ensemble_text", "fit", "write_files"]
+__all__ = [
+    "Calibration",
+    "Fit",
+    "Group",
+    "Parameter",
+    "calibrate",
+    "calibrate_own",
+    "calibrated_text",
+    "ensemble_text",
+    "fit",
+    "write_files",
+]

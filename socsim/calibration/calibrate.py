@@ -28,7 +28,7 @@ class Calibration:
     findings: Findings
     fits: list[tuple[Group, Fit]] = field(default_factory=list)
     undetermined: list[Target] = field(default_factory=list)
-    """Figures marked as fitted for which there are no rows."""
+    """Figures marked as fitted that no row shows; they stay as they are."""
 
     @property
     def problems(self) -> list[str]:
@@ -72,9 +72,10 @@ def calibrate(
     for group in [*operators, *graphs, *runs * sweeps, *energies]:
         progress(group.name)
         found = fit_group(group, findings)
-        findings.set(group.targets, found.values)
+        shown = found.seen
+        findings.set([t for t, seen in zip(group.targets, shown, strict=True) if seen], found.values[shown])
         fits[group.name] = group, found
-    covered = {target for group, _ in fits.values() for target in group.targets}
+    covered = {target for group, found in fits.values() for target, seen in zip(group.targets, found.seen, strict=True) if seen}
     wanted = [target for name in socs for target in fitted_targets("soc", name)]
     return Calibration(findings, list(fits.values()), [target for target in wanted if target not in covered])
 

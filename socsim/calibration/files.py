@@ -26,7 +26,7 @@ def toml_value(value: float | list[float]) -> Any:
     return tomlkit.parse(f"x = {text}")["x"]
 
 
-def set_figures(text: str, values: Mapping[str, float | list[float]]) -> str:
+def set_figures(text: str, values: Mapping[str, float | list[float]], source: str | None = None) -> str:
     """Return the text of a description with some figures replaced; everything else stays as it is.
 
     Parameters
@@ -34,7 +34,9 @@ def set_figures(text: str, values: Mapping[str, float | list[float]]) -> str:
     text
         A TOML file.
     values
-        New values by dotted path; a figure with a source keeps it.
+        New values by dotted path.
+    source
+        New source of these figures; default: as it is.
     """
     document: TOMLDocument = tomlkit.parse(text)
     for path, value in values.items():
@@ -45,20 +47,24 @@ def set_figures(text: str, values: Mapping[str, float | list[float]]) -> str:
         old = node[last]
         if isinstance(old, dict):
             old["value"] = toml_value(value)
+            place = old
         else:
             node[last] = toml_value(value)
+            place = node
+        if source is not None:
+            place["source"] = source
     return tomlkit.dumps(document)
 
 
-def calibrated_text(kind: Literal["soc", "engine"], name: str, findings: Findings) -> str:
-    """Return the text of a description file with what was found for it."""
+def calibrated_text(kind: Literal["soc", "engine"], name: str, findings: Findings, source: str | None = None) -> str:
+    """Return the text of a description file with what was found for it, and another source of that if one is given."""
     found = findings.values.get((kind, name), {})
     path = description_path(kind, name)
     values: dict[str, float | list[float]] = dict(found)
     if kind == "soc":
         soc = load_soc(name)
         values = {place: written(soc, place, value) for place, value in found.items()}
-    return set_figures(path.read_text(encoding="utf-8"), values)
+    return set_figures(path.read_text(encoding="utf-8"), values, source)
 
 
 def write_files(findings: Findings, kinds: tuple[Literal["soc", "engine"], ...] = ("soc", "engine")) -> list[Path]:

@@ -23,6 +23,8 @@ STEP = 0.05
 """Relative step of the finite differences: larger than what whole nanoseconds and scheduling anomalies blur."""
 WEAK_SIGMA = 0.5
 """A direction whose log standard deviation is larger than this is not determined by the data."""
+UNSEEN = 1e-6
+"""Largest change of a log prediction with a log parameter at which no row depends on it."""
 AT_BOUND = 1e-3
 
 
@@ -59,6 +61,12 @@ class Fit:
     def mean_absolute_error(self) -> float:
         """Mean absolute error of the predictions, as a share of what was measured."""
         return float(np.mean(np.abs(self.predicted / self.measured - 1.0)))
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Whether any row depends on each parameter, of shape (parameters,)."""
+        seen: NDArray[np.bool_] = np.abs(self.jacobian).max(axis=0, initial=0.0) > UNSEEN
+        return seen
 
     @property
     def at_bounds(self) -> tuple[str, ...]:
