@@ -112,21 +112,35 @@ def _read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def _description(kind: str, path: Path) -> dict[tuple[str, ...], Figure]:
+def _description(kind: str, path: Path, heirs: tuple[Path, ...] = ()) -> dict[tuple[str, ...], Figure]:
     """Return every value of a SoC or engine file by its place; a file that inherits has those of the other where it names none.
 
     A value is plain, or a table with ``value``, ``kind`` and ``source``.
     """
     data = _read_toml(path)
     inherited = data.pop("inherits", None)
-    base = {} if inherited is None else _description(kind, description_path(kind, str(inherited)))
+    base = {} if inherited is None else _inherited(kind, path, str(inherited), heirs)
     own = dict(_figures(data, (), "", "", str(path)))
+    # An empty table replaces nothing: what is below it on the other stays.
+    own = {place: figure for place, figure in own.items() if figure.value != {} or not any(at[: len(place)] == place for at in base)}
     kept = {
         place: figure._replace(kind="assumed", source=f"as on the {inherited}: {figure.source}")
         for place, figure in base.items()
         if not any(place[: len(other)] == other or other[: len(place)] == place for other in own)
     }
     return {**kept, **own}
+
+
+def _inherited(kind: str, path: Path, name: str, heirs: tuple[Path, ...]) -> dict[tuple[str, ...], Figure]:
+    """Return the values of the file from which another inherits."""
+    try:
+        base = description_path(kind, name)
+    except SocsimError as error:
+        raise SocsimError(f"{path}: inherits: {error}") from None
+    heirs = (*heirs, path.resolve())
+    if base.resolve() in heirs:
+        raise SocsimError(f"{path}: inherits: '{name}' inherits from this file")
+    return _description(kind, base, heirs)
 
 
 def _figures(node: dict[str, Any], place: tuple[str, ...], kind: str, source: str, where: str) -> Iterator[tuple[tuple[str, ...], Figure]]:

@@ -170,7 +170,7 @@ def graph_preparation(llm: LLM, engine: Engine, soc: SoC, graph: TaskGraph, chun
     weights = npu_weight_bytes(llm, engine)
     if cycle is None or engine.graph == "none" or not weights:
         return Preparation()
-    subgraphs = sum(subgraph.processor == "npu" and subgraph.chunk == 0 for subgraph in graph.subgraphs[: graph.prefill_count])
+    subgraphs = len({subgraph.position for subgraph in graph.subgraphs[: graph.prefill_count] if subgraph.processor == "npu"})
     build_s, optimize_s = cycle.build_s_per_subgraph * subgraphs, cycle.optimize_s_per_weight_byte * weights
     once = build_s + optimize_s
     if engine.graph == "rebuilt":

@@ -32,10 +32,10 @@ class Linears:
     def head_weight_bytes(self) -> int:
         """Bytes of the LM head as stored: those of the embedding where it is tied to it."""
         size = self.llm.hidden_size, self.llm.vocab_size
-        return self.embedding_bytes(size[0] * size[1]) if self._float_head else self.weight_bytes(*size)
+        return self.embedding_bytes(size[0] * size[1]) if self.float_head else self.weight_bytes(*size)
 
     @property
-    def _float_head(self) -> bool:
+    def float_head(self) -> bool:
         """Whether the LM head is a tied embedding that is stored as floats."""
         return self.llm.tie_word_embeddings and self.precision.stored_embedding_bits >= FLOAT_BITS
 
@@ -53,7 +53,7 @@ class Linears:
     def _linear(self, name: str, rows: int, count: int) -> tuple[Operator, ...]:
         """Return a linear, with the dequantization of weights stored narrower and the float sums over groups."""
         inner, columns = self._shape(name)
-        if name == "lm_head" and self._float_head:
+        if name == "lm_head" and self.float_head:
             return (self._float_product(name, rows, inner, columns, count),)
         precision, macs = self.precision, rows * inner * columns
         bias = columns if self.llm.has_bias(name) else 0
@@ -89,14 +89,15 @@ class Linears:
     def _float_product(self, name: str, rows: int, inner: int, columns: int, count: int) -> Operator:
         """Return a product with the token embedding in floats."""
         macs = rows * inner * columns * count
+        bias = columns if self.llm.has_bias(name) else 0
         return Operator(
             name,
             "product",
             {16: "fp16", 32: "fp32"}[self.precision.stored_embedding_bits],
-            ops=2 * macs,
+            ops=2 * macs + rows * bias * count,
             input_bytes=rows * inner * self.activation_bytes * count,
             output_bytes=rows * columns * self.activation_bytes * count,
-            weight_bytes=self.embedding_bytes(inner * columns) * count,
+            weight_bytes=(self.embedding_bytes(inner * columns) + bias * NORM_BYTES) * count,
             rows=rows,
             inner=inner,
             columns=columns,

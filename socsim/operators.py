@@ -123,7 +123,8 @@ class OperatorModel(Linears):
         return (self._norm("ffn_norm", rows, count), *self._quantize("ffn_norm", rows * self.llm.hidden_size, count))
 
     def _final_norm(self, rows: int, offset: int, count: int) -> tuple[Operator, ...]:
-        return (self._norm("final_norm", rows, count), *self._quantize("final_norm", rows * self.llm.hidden_size, count))
+        quantize = () if self.float_head else self._quantize("final_norm", rows * self.llm.hidden_size, count)
+        return (self._norm("final_norm", rows, count), *quantize)
 
     def _rope(self, rows: int, offset: int, count: int) -> tuple[Operator, ...]:
         llm = self.llm

@@ -3,14 +3,14 @@
 A subgraph starts with the processor's launch overhead, then its operators compute one after the other while its DRAM
 bytes stream alongside; it ends when both have ended, and then its processor spends the work of handing results over.
 
-* Products follow `socsim.specs.Throughput`: a fixed time, multiplications padded to the tile at a rate that grows with
-  the rows, and the layout of the left operand.
-* Attention runs at the same rate, that of the activation type, as one product for all heads.
-* Conversions of weights and group sums run at the product's rate where the processor's kernels fuse them, else as
-  element-wise work.
-* Element-wise operators are bound by the bytes they read and write.
-* Weights and KV cache are streamed once; activations reach DRAM at the borders of a subgraph, inside it only beyond the
-  processor's on-chip memory.
+* Products follow `socsim.specs.Throughput`: a fixed time, the layout of an input from outside, and multiplications padded to
+  the tile with the weights beside or between them; one row is bound by its weights.
+* Attention multiplies at the rate of the activation type, as one product for all heads.
+* Groups of weights with a scale each are sub-products with the overhead of one, and float sums, unless kernels add them in
+  registers; so are narrow weights widened as element-wise work or at the product's rate.
+* Element-wise operators are bound by the bytes they read and write, or by their operations.
+* Weights and KV cache are streamed once; activations reach DRAM at the borders of a subgraph, and inside it the tensors that
+  do not fit the processor's on-chip memory, which also take time of their own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from socsim.errors import SocsimError, unknown_name
 from socsim.graph import DATA_TYPE_BYTES, Operator, Work
 
 if TYPE_CHECKING:  # the simulator itself needs no descriptions, and starts faster without pydantic
-    from socsim.specs import Efficiency, Engine, Processor, Run, SoC
+    from socsim.specs import Efficiency, Engine, Processor, Run, SoC, Throughput
 
 
 def product_s(
@@ -70,26 +70,33 @@ def product_s(
         The processor has no throughput for the data type.
     """
     rates = processor.rates(data_type)
-    linear = row = weights = 1.0
-    if efficiency is not None:
-        linear, row, weights = efficiency.linear, efficiency.row, efficiency.weights or efficiency.linear
+    linear = 1.0 if efficiency is None else efficiency.linear
     if rows == 1 and processor.row_bytes_per_s is not None and weight_bytes:
-        return float(rates.overhead_s * count + weight_bytes / (processor.row_bytes_per_s * speedup * row))
-    width = DATA_TYPE_BYTES[data_type]
+        return rates.overhead_s * count + _row_s(processor, weight_bytes, efficiency) / speedup
     total = float(rows * inner * columns * count if macs is None else macs)
     for size in (rows, inner, columns):
         total *= -(-size // processor.tile) * processor.tile / size
     multiply_s = 2.0 * total / (rates.peak_ops_per_s * linear)
-    weights_s = 0.0
-    if weight_bytes and rates.weight_bytes_per_s is not None:
-        weights_s = inner * columns * count * width / (rates.weight_bytes_per_s * weights)
-    elif weight_bytes and processor.row_bytes_per_s is not None:  # more rows need no less of the weights than one
-        weights_s = weight_bytes / (processor.row_bytes_per_s * row)
+    width = DATA_TYPE_BYTES[data_type]
+    weights_s = _weights_s(processor, rates, inner * columns * count * width, weight_bytes, efficiency) if weight_bytes else 0.0
     seconds = max(multiply_s, weights_s) if rates.overlaps_weights else multiply_s + weights_s
     if enters and rates.input_bytes_per_s is not None:
         seconds += rows * inner * count * width / (rates.input_bytes_per_s * linear)
     flat = processor.flat_input_slowdown if rows > 1 and not square_inputs else 1.0
-    return float((seconds / speedup + rates.overhead_s * count) * flat)
+    return (seconds / speedup + rates.overhead_s * count) * flat
+
+
+def _weights_s(processor: Processor, rates: Throughput, wide_bytes: float, weight_bytes: float, efficiency: Efficiency | None) -> float:
+    """Return the time in which weights come in for several rows: as wide as multiplied, else as stored at the rate of one row."""
+    if rates.weight_bytes_per_s is None:
+        return _row_s(processor, weight_bytes, efficiency)
+    return wide_bytes / (rates.weight_bytes_per_s * (1.0 if efficiency is None else efficiency.weights or efficiency.linear))
+
+
+def _row_s(processor: Processor, weight_bytes: float, efficiency: Efficiency | None) -> float:
+    """Return the time of a matrix-vector product, which its weights' bytes take; 0 where the processor has no such path."""
+    rate = processor.row_bytes_per_s
+    return 0.0 if rate is None else weight_bytes / (rate * (1.0 if efficiency is None else efficiency.row))
 
 
 def spilled_bytes(work: Work, on_chip_memory_bytes: float) -> float:
@@ -101,8 +108,8 @@ def spilled_bytes(work: Work, on_chip_memory_bytes: float) -> float:
 def subgraph_dram_bytes(work: Work, on_chip_memory_bytes: float) -> float:
     """Return the bytes that a subgraph moves from and to DRAM.
 
-    Weights and KV cache once, input and output of the subgraph, and of each tensor between two operators what exceeds
-    the on-chip memory in one execution, written and read again.
+    Weights and KV cache once, input and output of the subgraph, and tensors between two operators that exceed the on-chip
+    memory in one execution, written and read again.
     """
     total = float(work.weight_bytes + work.kv_bytes) + spilled_bytes(work, on_chip_memory_bytes)
     last = len(work.operators) - 1

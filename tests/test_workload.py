@@ -34,7 +34,8 @@ def closed_form_ops(model: str, tokens: int) -> int:
     pairs = tokens * (tokens + 1) // 2
     attention = pairs * c["num_attention_heads"] * (4 * c["head_dim"] + 5)
     block = tokens * (2 * macs + biases + norms + heads + activation + residuals) + attention
-    head = norm + 2 * hidden + 2 * hidden * vocab + (vocab if phi else 0)
+    quantize_head = 0 if c.get("tie_word_embeddings", c["model_type"] == "gemma") else 2 * hidden  # a tied head multiplies floats
+    head = norm + quantize_head + 2 * hidden * vocab + (vocab if phi else 0)
     return int(c["num_hidden_layers"] * block + head)
 
 

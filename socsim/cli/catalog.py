@@ -158,7 +158,8 @@ def _print_entries(what: str, title: tuple[str, str], entries: list[Entry]) -> N
     console.print(f"{what} {title[0]}: {title[1]}\n")
     values = {entry.path: _value_text(entry) for entry in entries}
     field_width = max(len(entry.path.rpartition(".")[2]) for entry in entries) + 2
-    value_width = max(map(len, values.values()))
+    # A long list takes a line of its own width; it should not move all other values.
+    value_width = max(len(values[entry.path]) for entry in entries if not isinstance(entry.value, (list, tuple)))
     console.print(f"{'field':<{field_width}} {'value':>{value_width}}  {'kind':<8} source", style="bold")
     numbers: dict[str, int] = {}
     shown = ""

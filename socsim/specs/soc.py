@@ -76,7 +76,9 @@ class Processor(Spec):
         """
         chosen = self.throughput.get(data_type)  # type: ignore[call-overload]
         if chosen is None:
-            raise SocsimError(f"throughput has no '{data_type}', which the work placed here needs; it has: {', '.join(self.throughput)}")
+            raise SocsimError(
+                f"throughput has no '{data_type}', which the work placed here needs; it has: {', '.join(sorted(self.throughput))}"
+            )
         return self.paths[chosen] if isinstance(chosen, str) else chosen
 
     @model_validator(mode="after")
