@@ -2,7 +2,7 @@
 
 * Figures of a processor's throughput that has micro-benchmarks are fitted to those rows.
 * Other figures of a SoC are fitted to whole runs of the reference engine on it and on SoCs that inherit from it.
-* Figures of the other engines are fitted to their own rows, and a SoC's relative speed to the engines of that processor.
+* Figures of the other engines are fitted to their own rows, and a SoC's relative speed to all engines that use the processor.
 * Power is fitted to measured energy.
 """
 
@@ -72,6 +72,8 @@ def run_groups(socs: Sequence[str], rows: Sequence[SystemRow], taken: Sequence[G
         chosen = tuple(row for row in rows if row.engine in names)
         speeds = tuple(t for name in list_socs() for t in fitted_targets("soc", name) if t.path == f"processors.{processor}.speed")
         speeds = tuple(target for target in speeds if any(row.soc == target.name for row in chosen))
+        if processor in load_engine(REFERENCE_ENGINE).processors:  # it is as slow there as the processor
+            chosen += tuple(row for row in rows if row.engine == REFERENCE_ENGINE and any(row.soc == target.name for target in speeds))
         targets = tuple(t for name in names for t in fitted_targets("engine", name)) + speeds
         if targets and chosen:
             groups.append(Group(f"engines on the {processor}", targets, chosen))
