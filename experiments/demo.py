@@ -1,4 +1,4 @@
-"""What does each technique buy? One prompt under every shipped engine, then llm.npu under every scheduler.
+"""What does each technique buy? One prompt under llm.npu, its steps and the engines it is compared with, then under every scheduler.
 
 Run with ``make demo`` or ``python experiments/demo.py --out DIR``. Prints two tables and writes their records
 (``comparison.json``), Gantt charts and a trace for Perfetto.
@@ -19,7 +19,8 @@ from socsim.metrics import power_steps
 from socsim.plots import gantt, save
 
 SOC, MODEL = "snapdragon-8-gen-3", "qwen1.5-1.8b"
-ENGINES = ("npu-naive", "npu-chunk", "npu-chunk-outlier", "llm-npu", "llm-npu-two-subgraphs", "cpu-only", "gpu-only")
+STEPS = ("npu-naive", "npu-chunk", "npu-chunk-outlier", "llm-npu", "llm-npu-two-subgraphs")
+OTHERS = ("llama.cpp-cpu", "mnn-cpu", "tflite-gpu", "mlc-gpu", "powerinfer2-npu")
 DRAWN = ("sequential", "in-order", "out-of-order", "fifo")
 """Schedulers in the figure, from no overlap to the fewest bubbles."""
 
@@ -36,17 +37,20 @@ def main(out: Path, quick: bool = False) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     prompt, output = (300, 2) if quick else (1024, 32)
-    engines = socsim.compare(SOC, MODEL, ENGINES, prompt_tokens=prompt, output_tokens=output)
+    steps = socsim.compare(SOC, MODEL, STEPS, prompt_tokens=prompt, output_tokens=output)
+    others = socsim.compare(SOC, MODEL, ("llm-npu", *OTHERS), prompt_tokens=prompt, output_tokens=output)
     policies = socsim.compare(SOC, MODEL, ["llm-npu"], schedulers=socsim.SCHEDULERS, prompt_tokens=prompt, output_tokens=output)
     console = Console(width=None if Console().is_terminal else 120)
-    console.print("\n[bold]Engines, each under its own scheduler[/bold]")
-    print_comparison(console, engines)
+    console.print("\n[bold]llm-npu beside other engines, each under its own scheduler[/bold]")
+    print_comparison(console, others)
+    console.print("\n[bold]The steps to llm-npu, each under its own scheduler[/bold]")
+    print_comparison(console, steps)
     console.print("\n[bold]llm-npu under every scheduler[/bold]")
     print_comparison(console, policies)
     by_name = {result.timeline.scheduler: result for result in policies}
     console.print(conclusion(by_name), soft_wrap=True)
     console.print(explain(by_name["out-of-order"]).conclusion, soft_wrap=True)
-    write(out, engines, by_name)
+    write(out, [*steps, *others[1:]], by_name)
     console.print(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}", soft_wrap=True)
 
 
