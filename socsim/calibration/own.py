@@ -46,12 +46,15 @@ def calibrate_own(
     Raises
     ------
     SocsimError
-        As `own_rows`; or the SoC has no fitted figures of the products that were measured, or too few rows for them.
+        As `own_rows`; or no row is for calibration, the SoC has no fitted figures of the products that were measured, or too
+        few rows for them.
     """
     rows = own_rows(files, template, names)
+    if all(row.split != "calibration" for row in rows):
+        raise SocsimError(f"{rows[0].where}: no row of the phone has split 'calibration'; there are: validation")
     result = calibrate([template], rows, [], progress)
     used = {row.where for group, _ in result.fits for row in group.rows}
-    unused = [row for row in rows if row.where not in used]
+    unused = [row for row in rows if row.split == "calibration" and row.where not in used]
     if unused:
         row = unused[0]
         tables = sorted({target.path.rpartition(".")[0] for target in fitted_targets("soc", template) if "throughput" in target.path})

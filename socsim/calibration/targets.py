@@ -141,14 +141,16 @@ class Findings:
 
     def soc(self, name: str) -> SoC:
         """Return a SoC with what was found for it and for the one that it inherits from."""
-        soc = _shipped_soc(name)
-        own: dict[str, float] = {}
+        own = self._written(name)
         base = _base(name)
         if base is not None:
             here = _own_paths(name)
-            own = {path: value for path, value in self.values.get(("soc", base), {}).items() if path not in here}
-        own |= self.values.get(("soc", name), {})
-        return soc.override({path: written(soc, path, value) for path, value in own.items()}, f"calibrated {name}")
+            own = {path: value for path, value in self._written(base).items() if path not in here} | own
+        return _shipped_soc(name).override(own, f"calibrated {name}")
+
+    def _written(self, name: str) -> dict[str, Any]:
+        """Return what was found for a SoC as its own file would hold it."""
+        return {path: written(_shipped_soc(name), path, value) for path, value in self.values.get(("soc", name), {}).items()}
 
     def engine(self, name: str) -> Engine:
         """Return an engine with what was found for it."""
