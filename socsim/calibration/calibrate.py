@@ -124,9 +124,9 @@ def _energies(rows: Sequence[SystemRow], findings: Findings) -> Predict:
     def predict(findings: Findings) -> list[float]:
         socs = {name: findings.soc(name) for name in {row.soc: None for row in rows}}
         energies = []
-        for result in results:
+        for row, result in zip(rows, results, strict=True):
             case = result.case
-            power = power_model(socs[case.soc.name], case.engine, case.run)
+            power = power_model(socs[row.soc], case.engine, case.run)
             energies.append(float(summarize(result.timeline, power, case.run, case.preparation.charged_s)["prefill_energy_j"] or 0.0))
         return energies
 
