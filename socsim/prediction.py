@@ -32,7 +32,9 @@ def predict_latency(row: OperatorRow, soc: SoC) -> float:
     processor = soc.processors[row.processor]
     if row.path is not None:
         if row.path not in processor.paths:
-            raise unknown_name(f"{row.where}: path of processors.{row.processor} of {soc.name}", row.path, processor.paths)
+            raise SocsimError(
+                f"{row.where}: {unknown_name(f'path of processors.{row.processor} of {soc.name}', row.path, processor.paths)}"
+            )
         processor = processor.model_copy(update={"throughput": {row.data_type: row.path}})
     try:
         products = sum(_product_s(row, place, processor) for place in range(len(row.products)))

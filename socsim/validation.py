@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from socsim.calibration import calibrate
-from socsim.calibration.groups import REFERENCE_ENGINE
+from socsim.calibration.calibrate import fit_group
+from socsim.calibration.groups import REFERENCE_ENGINE, graph_groups, operator_groups, run_groups
 from socsim.calibration.targets import Findings
 from socsim.catalog import list_socs, load_soc
 from socsim.measurements import OperatorRow, SystemRow, load_table
@@ -111,18 +111,23 @@ def per_group_slowdowns() -> pd.DataFrame:
 def leave_one_model_out(
     operator_rows: Sequence[OperatorRow], system_rows: Sequence[SystemRow], progress: Callable[[str], None] = lambda _: None
 ) -> pd.DataFrame:
-    """Return prefill speeds of the reference engine, each model predicted by figures that were fitted without any row of it.
+    """Return prefill speeds of the reference engine, each model predicted by figures that were fitted without its rows.
 
-    Micro-benchmarks stay: they measure products, some of them in the shapes of the model that is left out.
+    What whole runs of the reference engine determine is fitted again without its runs of the model. Micro-benchmarks stay:
+    they measure products, some of them in the shapes of the model that is left out; so do the runs of other engines.
     """
     speeds = [row for row in system_rows if row.engine == REFERENCE_ENGINE and row.metric == SPEED and row.split == "calibration"]
+    models = sorted({row.model for row in speeds})
+    socs = list_socs()
+    before = [*operator_groups(socs, operator_rows), *graph_groups(socs, system_rows)]
     tables = []
-    for model in sorted({row.model for row in speeds}):
+    for model in models if len(models) > 1 else ():
         progress(f"without {model}")
-        kept = [row for row in system_rows if row.model != model]
-        if all(row.model == model for row in speeds):
-            continue
-        findings = calibrate(list_socs(), operator_rows, kept, sweeps=1).findings
+        kept = [row for row in system_rows if row.split == "calibration" and not (row.engine == REFERENCE_ENGINE and row.model == model)]
+        findings = Findings()
+        for group in run_groups(socs, kept, before):
+            if any(row.engine == REFERENCE_ENGINE for row in group.rows if isinstance(row, SystemRow)):
+                findings.set(group.targets, fit_group(group, findings).values)
         tables.append(validate_runs([row for row in speeds if row.model == model], _predict_with(findings)))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(RUN_COLUMNS))
 

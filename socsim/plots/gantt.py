@@ -1,12 +1,9 @@
-"""Figures for papers and documentation; nothing here simulates."""
+"""What each processor does when: the Gantt chart of one run, or of several."""
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import matplotlib.style
 import numpy as np
@@ -17,13 +14,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from socsim.cost import NANOSECONDS
-from socsim.errors import SocsimError, unknown_name
+from socsim.errors import SocsimError
 from socsim.metrics import prefill_span_ns
 from socsim.palette import FAMILIES, Family, stage_family
+from socsim.plots.style import STYLE, WIDTH_IN, check_columns
 from socsim.timeline import Steps, Timeline
-
-STYLE = ["default", str(Path(__file__).with_name("paper.mplstyle"))]
-WIDTH_IN = {1: 3.35, 2: 7.0}  # by columns of a paper
 
 Window = tuple[float, float]
 
@@ -33,8 +28,6 @@ OUTLINED_PT = 1.8  # bars from this width on are outlined and hatched; of narrow
 CHARACTER_IN = 0.055  # mean width of a character of a title
 SECONDS_FROM = 2.0  # time axes from this length on are in seconds
 LEFT_IN, RIGHT_IN, BOTTOM_IN, ROW_IN, LINE_IN, PANEL_IN, GAP_IN = 0.62, 0.12, 0.38, 0.22, 0.15, 0.45, 0.1
-
-METADATA: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".png": {}, ".svg": {"Date": None}}  # no dates
 
 
 def gantt(
@@ -109,8 +102,7 @@ def _check(runs: Sequence[Timeline], titles: Sequence[str], ttft_s: Sequence[flo
         raise SocsimError(f"gantt: power goes with one run, not with {len(runs)}")
     if window_s is not None and not 0 <= window_s[0] < window_s[1] < float("inf"):
         raise SocsimError(f"gantt: window_s {window_s} should be a start of at least 0 and a later end")
-    if columns not in WIDTH_IN:
-        raise SocsimError(f"gantt: columns is {columns!r}; allowed: {', '.join(map(str, WIDTH_IN))}")
+    check_columns("gantt", columns)
 
 
 def _sheet(width_in: float, top_in: float, sizes: Sequence[tuple[float, float]]) -> tuple[Figure, list[Axes]]:
@@ -234,23 +226,3 @@ def mean_steps(steps: Steps, window: Window, bins: int) -> tuple[NDArray[np.floa
         edges = np.linspace(left, right, bins + 1)
     total = np.concatenate(([0.0], np.cumsum(value[:-1] * np.diff(when))))
     return edges, np.diff(np.interp(edges, when, total)) / np.diff(edges)
-
-
-def save(figure: Figure, path: str | Path) -> None:
-    """Write a figure as .png (300 dpi), .pdf or .svg, the same bytes each time.
-
-    Raises
-    ------
-    SocsimError
-        The suffix is none of these, or the file cannot be written.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in METADATA:
-        raise unknown_name(f"suffix of figure '{path}':", suffix, METADATA)
-    data = io.BytesIO()
-    with matplotlib.style.context(STYLE):
-        figure.savefig(data, format=suffix[1:], metadata=METADATA[suffix])
-    try:
-        Path(path).write_bytes(data.getvalue())
-    except OSError as error:
-        raise SocsimError(f"cannot write figure '{path}': {error.strerror}") from None

@@ -1,0 +1,7 @@
+"""Figures for papers and documentation; nothing here simulates."""
+
+from socsim.plots.fits import latency_by_shape, parity
+from socsim.plots.gantt import gantt, mean_steps
+from socsim.plots.style import METADATA, STYLE, WIDTH_IN, save
+
+__all__ = ["METADATA", "STYLE", "WIDTH_IN", "gantt", "latency_by_shape", "mean_steps", "parity", "save"]
