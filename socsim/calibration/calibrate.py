@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from socsim.calibration.fit import Fit, fit
 from socsim.calibration.groups import REFERENCE_ENGINE, Group, graph_groups, operator_groups, power_groups, run_groups
-from socsim.calibration.targets import OPERATOR_RANGES, POWER_RANGES, SYSTEM_RANGES, Findings, Target, fitted_targets, parameters
+from socsim.calibration.targets import OPERATOR_RANGES, POWER_RANGES, SYSTEM_RANGES, Findings, Range, Target, fitted_targets, parameters
 from socsim.measurements import OperatorRow, SystemRow
 from socsim.metrics import power_model, summarize
 from socsim.prediction import predict_latency, predict_run, predict_value
@@ -62,34 +64,46 @@ def calibrate(
     SocsimError
         There are too few rows, or a row cannot be predicted.
     """
+    groups = ordered_groups(socs, operator_rows, system_rows, sweeps)
+    findings = Findings()
+    for group in groups:  # what is in the files plays no part
+        findings.set(group.targets, np.array([parameter.initial for parameter in parameters(group.targets, _ranges(group))]))
+    fits: dict[str, tuple[Group, Fit]] = {}
+    for group in groups:
+        progress(group.name)
+        found = fit_group(group, findings)
+        findings.set(group.targets, found.values)
+        fits[group.name] = group, found
+    covered = {target for group, found in fits.values() for target, seen in zip(group.targets, found.seen, strict=True) if seen}
+    findings.keep(covered)
+    wanted = [target for name in socs for target in fitted_targets("soc", name)]
+    return Calibration(findings, list(fits.values()), [target for target in wanted if target not in covered])
+
+
+def ordered_groups(
+    socs: Sequence[str], operator_rows: Sequence[OperatorRow], system_rows: Sequence[SystemRow], sweeps: int = SWEEPS
+) -> list[Group]:
+    """Return what `calibrate` fits, in its order; groups of whole runs come once for each sweep."""
     operators = operator_groups(socs, [row for row in operator_rows if row.split == "calibration"])
     rows = [row for row in system_rows if row.split == "calibration"]
     graphs = graph_groups(socs, rows)
     runs = run_groups(socs, rows, [*operators, *graphs])
-    energies = power_groups(socs, rows)
-    findings = Findings()
-    fits: dict[str, tuple[Group, Fit]] = {}
-    for group in [*operators, *graphs, *runs * sweeps, *energies]:
-        progress(group.name)
-        found = fit_group(group, findings)
-        shown = found.seen
-        findings.set([t for t, seen in zip(group.targets, shown, strict=True) if seen], found.values[shown])
-        fits[group.name] = group, found
-    covered = {target for group, found in fits.values() for target, seen in zip(group.targets, found.seen, strict=True) if seen}
-    wanted = [target for name in socs for target in fitted_targets("soc", name)]
-    return Calibration(findings, list(fits.values()), [target for target in wanted if target not in covered])
+    return [*operators, *graphs, *runs * sweeps, *power_groups(socs, rows)]
+
+
+def _ranges(group: Group) -> Mapping[str, Range]:
+    first = group.rows[0]
+    if isinstance(first, OperatorRow):
+        return OPERATOR_RANGES
+    return POWER_RANGES if first.metric == "prefill_energy_j" else SYSTEM_RANGES
 
 
 def fit_group(group: Group, findings: Findings) -> Fit:
     """Fit one group, everything else being as found so far."""
     operators = [row for row in group.rows if isinstance(row, OperatorRow)]
     runs = [row for row in group.rows if isinstance(row, SystemRow)]
-    if operators:
-        ranges, measured, predict = OPERATOR_RANGES, [row.latency_s for row in operators], _latencies(operators)
-    elif runs[0].metric == "prefill_energy_j":
-        ranges, measured, predict = POWER_RANGES, [row.value for row in runs], _energies(runs, findings)
-    else:
-        ranges, measured, predict = SYSTEM_RANGES, [row.value for row in runs], _values(runs)
+    ranges, measured = _ranges(group), [row.latency_s for row in operators] + [row.value for row in runs]
+    predict = _latencies(operators) if operators else _energies(runs, findings) if ranges is POWER_RANGES else _values(runs)
     starts = STARTS if group.name.endswith(REFERENCE_ENGINE) else (0.0,)
     return fit(
         parameters(group.targets, ranges),

@@ -134,6 +134,13 @@ class Findings:
         for target, value in zip(targets, values, strict=True):
             self.values.setdefault((target.kind, target.name), {})[target.path] = float(value)
 
+    def keep(self, targets: Iterable[Target]) -> None:
+        """Forget the values of all other figures."""
+        kept = set(targets)
+        for (kind, name), values in self.values.items():
+            for path in [path for path in values if Target(kind, name, path) not in kept]:  # type: ignore[arg-type]
+                del values[path]
+
     def with_trial(self, targets: Iterable[Target], values: Floats) -> Findings:
         """Return a copy with other values for some figures."""
         trial = Findings()
