@@ -14,8 +14,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from socsim import __version__
-from socsim.cli import catalog, compare, run
+from socsim.cli import calibrate, catalog, compare, run, validate
 from socsim.cli.console import one_line, one_line_warnings
+from socsim.cli.options import SeveralFiles
 from socsim.errors import SocsimError
 
 EXIT_BAD_INPUT = 2
@@ -26,6 +27,7 @@ EXAMPLES = """\b
 Examples (each command's --help has more):
   socsim run --model gemma-2b --prompt-tokens 512
   socsim compare --engine cpu-only --engine llm-npu
+  socsim validate --quick
 """
 
 app = typer.Typer(
@@ -39,6 +41,12 @@ app = typer.Typer(
 app.command("run", short_help="Simulate one prompt.", epilog=run.EXAMPLES)(run.run_command)
 app.command("compare", short_help="Simulate one prompt under several engines and schedulers.", epilog=compare.EXAMPLES)(
     compare.compare_command
+)
+app.command("validate", cls=SeveralFiles, short_help="Show predictions beside what was measured.", epilog=validate.EXAMPLES)(
+    validate.validate_command
+)
+app.command("calibrate", cls=SeveralFiles, short_help="Fit SoCs and engines to measurements.", epilog=calibrate.EXAMPLES)(
+    calibrate.calibrate_command
 )
 app.command("list", short_help="List socs, models, engines or schedulers.", epilog=catalog.LIST_EXAMPLES)(catalog.list_command)
 app.command("show", short_help="Show every number of a SoC, model or engine with its source.", epilog=catalog.SHOW_EXAMPLES)(
@@ -62,7 +70,7 @@ def _without_command(context: typer.Context, version: VersionOption = False) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 when all went well, 2 on bad input, 130 when interrupted."""
+    """Run the command line and exit: 0 when all went well, 1 when a fit is not sound, 2 on bad input, 130 when interrupted."""
     if sys.stdout is None:  # closed by the caller: there is nobody to print to
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for the rest of the process)
     if str(Path.cwd()) not in sys.path and "" not in sys.path:

@@ -11,7 +11,7 @@ import typer
 
 from socsim.cli.console import make_console, print_json
 from socsim.cli.options import JsonOption
-from socsim.cli.units import digits, field_unit, quantity
+from socsim.cli.units import field_unit, value_text
 from socsim.errors import unknown_name
 
 LISTS = ("socs", "models", "engines", "schedulers")
@@ -156,7 +156,7 @@ def _print_entries(what: str, title: tuple[str, str], entries: list[Entry]) -> N
     """Print fields by table of the file, and their sources numbered below."""
     console = make_console()
     console.print(f"{what} {title[0]}: {title[1]}\n")
-    values = {entry.path: _value_text(entry) for entry in entries}
+    values = {entry.path: value_text(entry.value, entry.unit) for entry in entries}
     field_width = max(len(entry.path.rpartition(".")[2]) for entry in entries) + 2
     # A long list takes a line of its own width; it should not move all other values.
     value_width = max(len(values[entry.path]) for entry in entries if not isinstance(entry.value, (list, tuple)))
@@ -176,18 +176,3 @@ def _print_entries(what: str, title: tuple[str, str], entries: list[Entry]) -> N
         console.print(f"[{place}] {source}")
     example = next(entry.path for entry in entries if entry.unit)
     console.print(f"\nTo change a field for one run, give it in SI units without prefix: --set {what}.{example}=VALUE")
-
-
-def _value_text(entry: Entry) -> str:
-    """Return a value for people."""
-    value = entry.value
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if not entry.unit:
-        return str(value)
-    unit = entry.unit.replace("ratio", "")
-    if isinstance(value, (list, tuple)):
-        return f"{', '.join(digits(number, 6, trim=True) for number in value)} {unit}".rstrip()
-    return quantity(value, unit, 6, trim=True)

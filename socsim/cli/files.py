@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PLOT_SUFFIXES = (".png", ".pdf", ".svg")
 
 
-def check_outputs(*, trace: Path | None = None, plot: Path | None = None, log: Path | None = None) -> None:
+def check_outputs(*, trace: Path | None = None, plot: Path | None = None, log: Path | None = None, output: Path | None = None) -> None:
     """Check that files can be written, before anything is computed that would then be lost.
 
     Raises
@@ -26,7 +26,7 @@ def check_outputs(*, trace: Path | None = None, plot: Path | None = None, log: P
         A path is a folder, is in no folder, may not be written, has no suffix of a figure, or is given twice.
     """
     taken: dict[Path, str] = {}
-    for option, path in (("--trace", trace), ("--plot", plot), ("--log", log)):
+    for option, path in (("--output", output), ("--trace", trace), ("--plot", plot), ("--log", log)):
         if path is None:
             continue
         _check_writable(option, path)

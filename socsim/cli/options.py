@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperCommand
 
 from socsim.errors import SocsimError, did_you_mean
 
@@ -65,6 +66,7 @@ SetOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+NoRowsOption = Annotated[bool, typer.Option("--no-rows", help="Leave out the single measured rows.")]
 ExplainOption = Annotated[
     bool, typer.Option("--explain", help="Tell what bounded the run: critical path, TTFT without each resource, idle gaps.")
 ]
@@ -139,3 +141,23 @@ def parse_chunk_tokens(text: str | None) -> int | str | None:
     except ValueError:
         hint = did_you_mean(text, words)
         raise SocsimError(f"--chunk-tokens '{text}': allowed: a whole number above 0, {', '.join(words)}{hint}") from None
+
+
+class SeveralFiles(TyperCommand):
+    """A command whose ``--measurements`` takes several files."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse arguments in which the option stands before each of its files."""
+        return super().parse_args(ctx, repeat_measurements(args))
+
+
+def repeat_measurements(arguments: Sequence[str]) -> list[str]:
+    """Return arguments with ``--measurements`` before each CSV file that follows another one of it."""
+    option, result = "--measurements", list[str]()
+    expected = following = False
+    for text in arguments:
+        further = following and Path(text).suffix.lower() == ".csv" and not text.startswith("-")
+        result += [option, text] if further else [text]
+        following = further or expected or text.startswith(f"{option}=")
+        expected = text == option
+    return result

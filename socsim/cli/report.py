@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from socsim.runs import Result
     from socsim.specs import Run
+    from socsim.uncertainty import Band
 
 Row = tuple[str, str, str]
 """What it is, its value with unit, and its name in the record."""
@@ -36,6 +37,28 @@ def print_result(console: Console, result: Result) -> None:
         for label, value, field in rows:
             table.add_row(f"  {label}", value, field)
         table.add_section()
+    console.print(table)
+
+
+BANDS = {
+    "ttft_s": ("TTFT", "s"),
+    "prefill_tokens_per_s": ("prefill speed", "tokens/s"),
+    "prefill_energy_j": ("prefill energy", "J"),
+}
+"""Name and unit of metrics with a band."""
+
+
+def print_bands(console: Console, bands: Mapping[str, Band]) -> None:
+    """Print the 10th, 50th and 90th percentile of metrics."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_header=True, pad_edge=False)
+    for name in ("uncertainty, percentile", "10th", "50th", "90th"):
+        table.add_column(name, justify="right" if name.endswith("th") else "left", no_wrap=True)
+    for metric, band in bands.items():
+        name, unit = BANDS[metric]
+        table.add_row(f"  {name}", *(quantity(value, unit) for value in band))
     console.print(table)
 
 

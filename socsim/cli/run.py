@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,15 +31,19 @@ from socsim.cli.options import (
     parse_chunk_tokens,
     parse_overrides,
 )
+from socsim.cli.progress import counted_steps
 from socsim.errors import SocsimError
 
 if TYPE_CHECKING:
+    from socsim.bottlenecks import Explanation
     from socsim.runs import Case, Result
+    from socsim.uncertainty import Band
 
 EXAMPLES = """\b
 Examples:
   socsim run --model gemma-2b --prompt-tokens 512 --output-tokens 32
   socsim run --engine npu-chunk --explain --plot gantt.png
+  socsim run --uncertainty --soc snapdragon-8-gen-2
   socsim run --set soc.processors.npu.launch_overhead_s=20e-6 --json
   socsim run --scheduler my_policies:shortest_first --log decisions.csv
 """
@@ -65,6 +70,9 @@ def run_command(
     settings: SetOption = None,
     as_json: JsonOption = False,
     explain: ExplainOption = False,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Add bands that hold 80 % of the predictions of equally plausible parameters.")
+    ] = False,
     trace: TraceOption = None,
     plot: PlotOption = None,
     log: LogOption = None,
@@ -83,17 +91,36 @@ def run_command(
         case = make_case(soc, model, engine, scheduler=scheduler, **workload.options())
         result, failure = simulate_case(case, log)
         explanation = explain_result(result, case.engine.scheduler) if explain else None
-    if as_json:
-        print_json(result.record | ({"explain": explanation.to_dict()} if explanation else {}))
-    else:
-        from socsim.cli.explanation import print_explanation
-        from socsim.cli.report import print_result
-
-        console = make_console()
-        print_result(console, result)
-        if explanation:
-            print_explanation(console, explanation)
+        bands = simulate_bands(workload, engine, scheduler) if uncertainty and not failure else {}
+    _print(result, explanation, bands, as_json)
     write_outputs([result], trace, plot, failure)
+
+
+def simulate_bands(workload: Workload, engine: str, scheduler: str | None) -> dict[str, Band]:
+    """Return the uncertainty of a run, simulated under each parameter set of the ensemble."""
+    from socsim.uncertainty import load_ensemble, uncertainty_bands
+
+    with counted_steps("uncertainty", len(load_ensemble())) as progress:
+        return uncertainty_bands(workload.soc, workload.model, engine, scheduler=scheduler, progress=progress, **workload.options())
+
+
+def _print(result: Result, explanation: Explanation | None, bands: Mapping[str, Band], as_json: bool) -> None:
+    """Print a run as JSON or as tables."""
+    if as_json:
+        more = {"explain": explanation.to_dict()} if explanation else {}
+        if bands:
+            more["uncertainty"] = {metric: {"p10": band.low, "p50": band.median, "p90": band.high} for metric, band in bands.items()}
+        print_json(result.record | more)
+        return
+    from socsim.cli.explanation import print_explanation
+    from socsim.cli.report import print_bands, print_result
+
+    console = make_console()
+    print_result(console, result)
+    if bands:
+        print_bands(console, bands)
+    if explanation:
+        print_explanation(console, explanation)
 
 
 def simulate_case(case: Case, log: Path | None = None) -> tuple[Result, SocsimError | None]:

@@ -94,3 +94,17 @@ def quantity(value: float, unit: str, significant: int = 4, *, trim: bool = Fals
 def percent(value: float) -> str:
     """Return a ratio in percent."""
     return f"{value * 100:.1f} %"
+
+
+def value_text(value: Any, unit: str) -> str:
+    """Return the value of a field for people."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not unit:
+        return str(value)
+    unit = unit.replace("ratio", "")
+    if isinstance(value, (list, tuple)):
+        return f"{', '.join(digits(number, 6, trim=True) for number in value)} {unit}".rstrip()
+    return quantity(value, unit, 6, trim=True)

@@ -9,6 +9,7 @@ import pytest
 from command_line import SMALL, call, call_well
 
 import socsim
+import socsim.uncertainty
 from socsim.cli.report import describe_chunks
 
 PROMISED = {
@@ -143,6 +144,33 @@ def test_explain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_uncertainty_adds_bands_around_the_prediction(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    options = ("--scheduler", "fifo", "--set", "engine.cpu_threads=2")
+    outcome = call_well(capsys, "run", *SMALL, *options, "--uncertainty", "--json")
+    record = outcome.json
+    found = record.pop("uncertainty")
+    assert record == call_well(capsys, "run", *SMALL, *options, "--json").json
+    assert outcome.err == ""
+    bands = socsim.uncertainty.uncertainty_bands(
+        "toy-phone", "smollm2-135m", "llm-npu", prompt_tokens=300, scheduler="fifo", overrides={"engine.cpu_threads": 2}
+    )
+    assert found == {metric: {"p10": band.low, "p50": band.median, "p90": band.high} for metric, band in bands.items()}
+    assert all(band["p10"] < band["p50"] < band["p90"] for band in found.values())
+    out = call_well(capsys, "run", *SMALL, *options, "--uncertainty", "--explain").out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "…" not in out
+    line = next(line for line in out[out.index("uncertainty, percentile") :].splitlines() if "prefill speed" in line)
+    assert line.split()[2::2] == [f"{value:#.4g}" for value in found["prefill_tokens_per_s"].values()]
+
+
+def test_uncertainty_has_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    outcome = call_well(capsys, "run", *SMALL, "--set", "model.num_hidden_layers=2", "--uncertainty", "--json")
+    assert outcome.json["uncertainty"]
+    assert "━" in outcome.err
+
+
 def write_policies(folder: Path) -> None:
     (folder / "my_policies.py").write_text(
         "def last(graph, expected_ns, seed):\n"
@@ -192,6 +220,15 @@ def test_schedulers_that_fail(capsys: pytest.CaptureFixture[str], scheduler: str
     assert outcome.err.startswith("socsim: error: ")
     assert outcome.err.count("\n") == 1
     assert words in outcome.err
+
+
+@pytest.mark.usefixtures("_policies")
+def test_uncertainty_under_a_scheduler_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = call_well(
+        capsys, "run", *SMALL, "--set", "model.num_hidden_layers=2", "--scheduler", "my_policies:last", "--uncertainty", "--json"
+    )
+    assert set(outcome.json["uncertainty"]) == {"ttft_s", "prefill_tokens_per_s", "prefill_energy_j"}
+    assert outcome.err.count("noise") == 1 + len(socsim.uncertainty.load_ensemble())
 
 
 @pytest.mark.usefixtures("_policies")
