@@ -23,6 +23,7 @@ Row = Mapping[str, Any]
 
 PER_ROW = {1: 2, 2: 3}  # panels side by side, by columns of a paper
 HEIGHT_IN = {1: 1.75, 2: 2.0}  # of a panel
+ROOM = {1: 0.15, 2: 0.1}  # for each line of a legend above the points, over the height of these
 LINE_IN, SMALL_PT = 0.13, 6.5
 ROWS = "rows (tokens)"
 HOLLOW: dict[str, Any] = {"markersize": 4.5, "markeredgewidth": 0.8, "fillstyle": "none", "linestyle": ""}
@@ -90,7 +91,7 @@ def latency_by_shape(rows: Sequence[Row], *, columns: int = 2) -> Figure:
         for ax, ((title, x_label), points) in zip(axes, panels.items(), strict=True):
             ax.set_title(title)
             ax.set_xlabel(x_label)
-            _draw_points(ax, points)
+            _draw_points(ax, points, ROOM[columns])
             if x_label == ROWS:
                 ax.set_xticks(sorted({point.x for point in points}))
         for ax in axes[:: PER_ROW[columns]]:
@@ -127,8 +128,8 @@ def graph_label(products: Sequence[tuple[bool, tuple[int, int, int]]]) -> str:
     return re.sub(r"(\d+)((?:\+\1)+)(?!\d)", lambda same: f"{1 + same[2].count('+')}x{same[1]}", text)
 
 
-def _draw_points(ax: Axes, points: Sequence[Point]) -> None:
-    """Draw each series in its color, and name them where there are several."""
+def _draw_points(ax: Axes, points: Sequence[Point], room: float) -> None:
+    """Draw each series in its color, and name them where there are several, many of them above the points."""
     names = list(dict.fromkeys(point.series for point in points))
     for name, (color, marker) in zip(names, cycle(SERIES), strict=False):
         own = sorted((point for point in points if point.series == name), key=lambda point: (point.x, point.predicted))
@@ -138,9 +139,9 @@ def _draw_points(ax: Axes, points: Sequence[Point]) -> None:
     _log_axis(ax.xaxis, [point.x for point in points])
     _log_axis(ax.yaxis, [value for point in points for value in (point.measured, point.predicted)])
     if len(names) > 1:
-        if len(names) > 3:  # room above the points
+        if len(names) > 3:
             low, high = ax.get_ylim()
-            ax.set_ylim(low, high * (high / low) ** (0.15 * len(names)))
+            ax.set_ylim(low, high * (high / low) ** (room * len(names)))
         ax.legend(loc="best" if len(names) < 4 else "upper left", fontsize=SMALL_PT, handletextpad=0.1)
 
 

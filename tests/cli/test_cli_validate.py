@@ -11,6 +11,7 @@ from socsim.cli.validation import UNITS, band_summary
 from socsim.measurements import METRIC_UNITS, load_operator_rows
 from socsim.runs import run
 
+pytestmark = pytest.mark.usefixtures("_wide")
 HEADER = "soc,model,engine,prompt_tokens,output_tokens,settings,metric,value,unit,source,split\n"
 SPEED = "toy-phone,smollm2-135m,llm-npu,64,1,,prefill_tokens_per_s,{},tokens/s,mine,{}\n"
 ENERGY = "toy-phone,smollm2-135m,cpu-only,64,1,run.power_calibration=whole-device,prefill_energy_j,{},mJ,mine,{}\n"
@@ -19,6 +20,12 @@ DECODE = "toy-phone,smollm2-135m,cpu-only,64,5,engine.cpu_threads=2,decode_s,{},
 
 def predicted(engine: str) -> dict[str, float]:
     return run("toy-phone", "smollm2-135m", engine, prompt_tokens=64).record
+
+
+@pytest.fixture
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables of one width, whatever runs the tests."""
+    monkeypatch.setenv("COLUMNS", "120")
 
 
 @pytest.fixture
