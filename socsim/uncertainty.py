@@ -47,7 +47,15 @@ class Member:
 
 @lru_cache(maxsize=1)
 def load_ensemble() -> tuple[Member, ...]:
-    """Return the members of the shipped ensemble."""
+    """Return the members of the shipped ensemble.
+
+    Raises
+    ------
+    SocsimError
+        There is none.
+    """
+    if not hardware_path("ensemble.csv").exists():
+        raise SocsimError(f"{hardware_path('ensemble.csv')}: no such file; 'socsim calibrate' makes it")
     members: dict[str, Member] = defaultdict(Member)
     with hardware_path("ensemble.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -99,8 +107,6 @@ def uncertainty_bands(
     SocsimError
         As `socsim.runs.make_case`, or the ensemble is missing.
     """
-    if not hardware_path("ensemble.csv").exists():
-        raise SocsimError(f"{hardware_path('ensemble.csv')}: no such file; 'socsim calibrate' makes it")
     values: dict[str, list[float]] = {metric: [] for metric in BAND_METRICS}
     for member in load_ensemble():
         case = make_case(soc, model, engine, overrides={**member_overrides(member, soc, engine), **(overrides or {})}, **options)

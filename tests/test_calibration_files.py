@@ -167,8 +167,8 @@ def toy_calibration() -> Calibration:
     """Return a calibration of two figures to made-up rows: speeds scatter, energies are exact."""
     speed, power = (Target("soc", "toy-phone", path) for path in ("processors.cpu.speed", "power.whole-device.processors.cpu.active_w"))
     groups = [
-        Group("speed", (speed,), (run_row("prefill_tokens_per_s", 10.0),) * 8),
-        Group("power", (power,), (run_row("prefill_energy_j", 4.0),) * 2),
+        Group("speed", (speed,), tuple(run_row("prefill_tokens_per_s", 10.0) for _ in range(8))),
+        Group("power", (power,), tuple(run_row("prefill_energy_j", 4.0) for _ in range(2))),
     ]
     measured = [0.8, 0.9, 1.0, 1.1, 1.2, 0.95, 1.05, 1.15], [4.0, 4.0]
     fits = [(group, constant(group, Range(1.0, 0.1, 10.0), rows)) for group, rows in zip(groups, measured, strict=True)]

@@ -23,7 +23,7 @@ def test_demo_writes_comparison_figures_and_trace(tmp_path: Path, capsys: pytest
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"comparison.json", "trace.json", "gantt.png", "gantt.pdf", "gantt_schedulers.png", "gantt_schedulers.pdf"}
     records = json.loads((tmp_path / "comparison.json").read_text())
-    assert [record["engine"] for record in records["engines"]] == list(demo["ENGINES"])
+    assert [record["engine"] for record in records["engines"]] == [*demo["STEPS"], *demo["OTHERS"]]
     assert {record["scheduler"] for record in records["schedulers"]} >= {"sequential", "in-order", "lockstep-pairs", "fifo", "out-of-order"}
     printed = capsys.readouterr().out
     assert "NPU bubble rates" in printed

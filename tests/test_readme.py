@@ -45,6 +45,7 @@ def test_commands_run(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_policies", raising=False)
     copyfile(README.parent / "hardware_models" / "soc_toy-phone.toml", tmp_path / "my-phone.toml")
+    copyfile(README.parent / "docs" / "my-phone.csv", tmp_path / "my-phone.csv")
     result = CliRunner().invoke(app, shlex.split(command)[1:])
     assert result.exit_code == 0, result.output
 

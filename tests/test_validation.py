@@ -173,8 +173,8 @@ def spy_on_fits(monkeypatch: pytest.MonkeyPatch) -> list[Group]:
 
     def spy(group: Group, findings: Findings) -> Fit:
         groups.append(group)
-        empty = np.empty(0)
-        return Fit((), empty, empty, empty, np.empty((0, 0)), True)
+        figures = np.ones(len(group.targets))
+        return Fit((), figures, np.empty(0), np.empty(0), np.zeros((1, len(figures))), True)
 
     monkeypatch.setattr(validation, "fit_group", spy)
     monkeypatch.setattr(Findings, "set", lambda *_: None)

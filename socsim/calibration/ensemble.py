@@ -60,7 +60,7 @@ def ensemble_text(calibration: Calibration, members: int = MEMBERS, seed: int = 
 def _residuals(calibration: Calibration, metrics: tuple[str, ...]) -> np.ndarray:
     """Return the log residuals of all rows of some metrics; a row that several groups share counts once."""
     found = {
-        (row.where, row.metric): residual
+        id(row): residual
         for group, fit in calibration.fits
         for row, residual in zip(group.rows, fit.residuals, strict=True)
         if isinstance(row, SystemRow) and row.metric in metrics
