@@ -128,7 +128,7 @@ def leave_one_model_out(
         for group in run_groups(socs, kept, before):
             if any(row.engine == REFERENCE_ENGINE for row in group.rows if isinstance(row, SystemRow)):
                 found = fit_group(group, findings)
-                findings.set([t for t, seen in zip(group.targets, found.seen, strict=True) if seen], found.values[found.seen])
+                findings.set(group.targets, found.values)
         tables.append(validate_runs([row for row in speeds if row.model == model], _predict_with(findings)))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(RUN_COLUMNS))
 
