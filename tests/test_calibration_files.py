@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from socsim.calibration.calibrate import Calibration
 from socsim.calibration.ensemble import ensemble_text
-from socsim.calibration.files import calibrated_text, set_figures, toml_number, toml_value, write_files
+from socsim.calibration.files import calibrated_text, set_figures, toml_number, toml_value
 from socsim.calibration.fit import Fit, fit
 from socsim.calibration.groups import Group
 from socsim.calibration.targets import Findings, Range, Target, fitted_targets, parameters
@@ -115,7 +115,6 @@ def test_what_files_hold_already_changes_no_byte() -> None:
     for kind, name in findings.values:
         place: Kind = "soc" if kind == "soc" else "engine"
         assert calibrated_text(place, name, findings) == description_path(kind, name).read_text(encoding="utf-8")
-    assert write_files(findings) == []
 
 
 def test_findings_are_what_their_file_says_when_it_is_read_again(tmp_path: Path) -> None:
@@ -125,8 +124,7 @@ def test_findings_are_what_their_file_says_when_it_is_read_again(tmp_path: Path)
     fields = ("processors.cpu.row_bytes_per_s", "power.battery-rail.processors.cpu.active_w", "processors.npu.throughput.int8.overhead_s")
     findings.set([Target("soc", str(path), field) for field in fields], np.array([1.23456e10, 2.0, 3e-4]))
     expected = findings.soc(str(path)).processors["cpu"].row_bytes_per_s
-    assert write_files(findings) == [path]
-    assert write_files(findings) == []
+    path.write_text(calibrated_text("soc", str(path), findings), encoding="utf-8")
     written = load_soc(path)
     assert (expected, written.processors["cpu"].row_bytes_per_s) == (1.23456e10, 1.235e10)
     assert written.power == findings.soc(str(path)).power
@@ -136,21 +134,6 @@ def test_findings_are_what_their_file_says_when_it_is_read_again(tmp_path: Path)
 
 def _lines(name: str) -> list[str]:
     return description_path("soc", name).read_text(encoding="utf-8").splitlines()
-
-
-def test_files_of_one_kind_can_be_left_alone(tmp_path: Path) -> None:
-    paths: dict[Kind, Path] = {}
-    findings = Findings()
-    figures: dict[Kind, tuple[str, str]] = {
-        "soc": ("toy-phone", "processors.npu.launch_overhead_s"),
-        "engine": ("mnn-cpu", "efficiency.cpu.linear"),
-    }
-    for kind, (name, field) in figures.items():
-        paths[kind] = tmp_path / f"{kind}_mine.toml"
-        shutil.copy(description_path(kind, name), paths[kind])
-        findings.set([Target(kind, str(paths[kind]), field)], np.array([0.123]))
-    assert write_files(findings, ("soc",)) == [paths["soc"]]
-    assert write_files(findings) == [paths["engine"]]
 
 
 def run_row(metric: str, value: float) -> SystemRow:

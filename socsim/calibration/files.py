@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import tomlkit
@@ -65,17 +64,3 @@ def calibrated_text(kind: Literal["soc", "engine"], name: str, findings: Finding
         soc = load_soc(name)
         values = {place: written(soc, place, value) for place, value in found.items()}
     return set_figures(path.read_text(encoding="utf-8"), values, source)
-
-
-def write_files(findings: Findings, kinds: tuple[Literal["soc", "engine"], ...] = ("soc", "engine")) -> list[Path]:
-    """Write every description for which something was found back to its file; return those that changed."""
-    changed = []
-    for kind, name in findings.values:
-        if kind not in kinds:
-            continue
-        path = description_path(kind, name)
-        text = calibrated_text(kind, name, findings)
-        if text != path.read_text(encoding="utf-8"):
-            path.write_text(text, encoding="utf-8")
-            changed.append(path)
-    return changed
