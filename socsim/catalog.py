@@ -134,7 +134,8 @@ def _description(kind: str, path: Path, heirs: tuple[Path, ...] = ()) -> dict[tu
 def _inherited(kind: str, path: Path, name: str, heirs: tuple[Path, ...]) -> dict[tuple[str, ...], Figure]:
     """Return the values of the file from which another inherits."""
     try:
-        base = description_path(kind, name)
+        beside = path.parent / name
+        base = beside if name not in _shipped(kind) and beside.is_file() else description_path(kind, name)
     except SocsimError as error:
         raise SocsimError(f"{path}: inherits: {error}") from None
     heirs = (*heirs, path.resolve())

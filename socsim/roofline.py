@@ -193,6 +193,8 @@ class CostModel:
         except SocsimError as error:
             raise SocsimError(f"{self.soc.name}: processors.{name}: {error}") from None
         if processor.fuses_conversions:
+            if operator.rows == 1 and processor.row_bytes_per_s is not None:
+                return seconds  # its weights' bytes take longer than converting them
             return seconds + operator.conversion_ops / (processor.rates(operator.data_type).peak_ops_per_s * linear)
         # Each group is a sub-product with the overhead of one; its float sum stays on chip.
         seconds += processor.rates(operator.data_type).overhead_s * operator.count * (operator.groups - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from socsim.calibration import Calibration, calibrate, calibrate_own
-from socsim.calibration.calibrate import fit_group
+from socsim.calibration.calibrate import _values, fit_group
 from socsim.calibration.fit import Parameter, fit
 from socsim.calibration.groups import Group, operator_groups, power_groups
 from socsim.calibration.own import own_rows
@@ -70,7 +71,7 @@ def operator_rows(path: Path) -> list[OperatorRow]:
     return [row._replace(latency_s=predict_latency(row, truth(path))) for row in rows]
 
 
-def run_row(path: Path, metric: str, prompt_tokens: int, value: float = 1.0) -> SystemRow:
+def run_row(path: Path | str, metric: str, prompt_tokens: int, value: float = 1.0) -> SystemRow:
     overrides = {"run.power_calibration": "whole-device"} if metric == "prefill_energy_j" else {}
     return SystemRow("mine.csv:9", str(path), "smollm2-135m", "llm-npu", prompt_tokens, 2, overrides, metric, value, "test", "calibration")
 
@@ -160,13 +161,18 @@ def test_later_groups_use_what_earlier_ones_found(phone: Path) -> None:
 
 def test_problems_name_group_and_figure() -> None:
     parameter = Parameter("soc: rate", 1.0, 0.5, 2.0)
+    rows = (operator_row("x", "1x2x3"), operator_row("x", "4x5x6"))
     at_bound = fit((parameter,), [9.0, 9.0], lambda values: [float(values[0])] * 2, "x")
     sound = fit((parameter,), [1.5, 1.5], lambda values: [float(values[0])] * 2, "x")
-    assert Calibration(Findings(), [(Group("first", (), ()), at_bound), (Group("second", (), ()), sound)]).problems == [
+    assert Calibration(Findings(), [(Group("first", (), rows), at_bound), (Group("second", (), rows), sound)]).problems == [
         "first: soc: rate ended at a bound of its search"
     ]
-    sound = type(sound)(sound.parameters, sound.values, sound.measured, sound.predicted, sound.jacobian, converged=False)
-    assert Calibration(Findings(), [(Group("second", (), ()), sound)]).problems == ["second: the fit did not converge"]
+    unsound = dataclasses.replace(sound, converged=False)
+    assert Calibration(Findings(), [(Group("second", (), rows), unsound)]).problems == ["second: the fit did not converge"]
+    milliseconds = dataclasses.replace(sound, measured=np.array([1.5, 1500.0]))
+    assert Calibration(Findings(), [(Group("second", (), rows), milliseconds)]).problems == [
+        "mine.csv:4x5x6: measured 1000 times as much as fitted; a wrong unit?"
+    ]
 
 
 HEADER = "soc,processor,data_type,products,square_inputs,latency,unit,source,split\n"
@@ -176,6 +182,26 @@ def csv_of(path: Path, rows: list[OperatorRow], name: str, split: str = "calibra
     lines = [f"{name},npu,int8,{row.where.partition(':')[2]},true,{row.latency_s!r},s,test,{split}\n" for row in rows]
     path.write_text(HEADER + "".join(lines), encoding="utf-8")
     return path
+
+
+def test_runs_are_simulated_again_only_when_a_figure_of_theirs_differs(phone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulated = []
+
+    def predict(row: SystemRow, soc: SoC, engine: object) -> float:
+        simulated.append(row.soc)
+        return soc.processors["cpu"].row_bytes_per_s or 0.0
+
+    monkeypatch.setitem(_values.__globals__, "predict_value", predict)
+    values = _values([run_row(phone, "decode_s", 32), run_row("toy-phone", "decode_s", 32)])
+    target = Target("soc", str(phone), "processors.cpu.row_bytes_per_s")
+    findings = Findings()
+    findings.set([target], np.array([1e9]))
+    first = values(findings)
+    assert first[0] == 1e9
+    assert values(findings) == first
+    assert simulated == [str(phone), "toy-phone"]
+    assert values(findings.with_trial([target], np.array([2e9]))) == [2e9, first[1]]
+    assert simulated == [str(phone), "toy-phone", str(phone)]
 
 
 def test_own_phone_takes_all_else_from_another(phone: Path, tmp_path: Path) -> None:
@@ -196,11 +222,19 @@ def test_own_rows_for_validation_are_no_error(phone: Path, tmp_path: Path) -> No
 
 def test_own_rows_of_another_phone_are_left_out(phone: Path, tmp_path: Path) -> None:
     mine, other = (csv_of(tmp_path / f"{name}.csv", operator_rows(phone)[:5], name) for name in ("mine", "other"))
-    rows = own_rows([mine, other], "toy-phone", ["mine", "a path"])
+    with pytest.warns(UserWarning, match=r"other.csv:\d+: soc 'other' is left out: rows of mine or a path are fitted"):
+        rows = own_rows([mine, other], "toy-phone", ["mine", "a path"])
     assert [row.soc for row in rows] == ["toy-phone"] * 5
     assert {row.where.partition(":")[0] for row in rows} == {str(mine)}
-    with pytest.raises(SocsimError, match=r"mine.csv: no row has soc 'mime' \(did you mean 'mine'\?\); there are: mine"):
-        own_rows([mine], "toy-phone", ["mime"])
+    with pytest.raises(
+        SocsimError, match=r"mine.csv, .*other.csv: no row has soc 'mime' \(did you mean 'mine'\?\); there are: mine, other"
+    ):
+        own_rows([mine, other], "toy-phone", ["mime"])
+
+
+def test_rows_of_a_single_phone_are_taken_whatever_it_is_called(phone: Path, tmp_path: Path) -> None:
+    file = csv_of(tmp_path / "mine.csv", operator_rows(phone), "anything")
+    assert len(own_rows([file], "toy-phone", ["my-phone"])) == len(operator_rows(phone))
 
 
 def test_own_products_without_fitted_figures_are_an_error(phone: Path, tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from socsim.calibration.calibrate import Calibration
 from socsim.calibration.ensemble import ensemble_text
-from socsim.calibration.files import calibrated_text, set_figures, toml_number, toml_value
+from socsim.calibration.files import calibrated_text, inheriting_text, set_figures, toml_number, toml_value
 from socsim.calibration.fit import Fit, fit
 from socsim.calibration.groups import Group
-from socsim.calibration.targets import Findings, Range, Target, fitted_targets, parameters
-from socsim.catalog import description_path, list_engines, list_socs, load_engine, load_soc
+from socsim.calibration.targets import Findings, Range, Target, fitted_targets, parameters, written
+from socsim.catalog import description_path, figures, list_engines, list_socs, load_engine, load_soc
 from socsim.measurements import SystemRow
 
 Kind = Literal["soc", "engine"]
@@ -59,12 +59,26 @@ def test_nothing_to_set_changes_nothing() -> None:
     assert set_figures(TEXT, {}) == TEXT
 
 
-def test_source_goes_to_the_figure_or_to_its_table() -> None:
-    inline = set_figures(TEXT, {"processors.npu.rate": 1e9}, "my phone")
-    assert tomllib.loads(inline)["processors"]["npu"]["rate"] == {"value": 1e9, "kind": "fitted", "source": "my phone"}
-    table = tomllib.loads(set_figures(TEXT, {"processors.npu.plain": 1.5}, "my phone"))
-    assert table["processors"]["npu"]["source"] == "my phone"
-    assert (table["source"], table["processors"]["npu"]["tile"]["source"]) == ("top", "steps # of 32")
+def test_own_phone_inherits_all_but_what_was_found(tmp_path: Path) -> None:
+    findings, template = Findings(), "snapdragon-8-gen-3"
+    found = {"processors.npu.throughput.int8.overhead_s": 0.000123456, "power.battery-rail.processors.cpu.active_w": 2.0}
+    findings.set([Target("soc", template, path) for path in found], np.array(list(found.values())))
+    path = tmp_path / "mine.toml"
+    path.write_text(inheriting_text(template, findings, 'fitted to "my" file'), encoding="utf-8")
+    mine, base = load_soc(path), load_soc(template)
+    assert mine.processors["npu"].rates("int8").overhead_s == 0.0001235
+    assert mine.power["battery-rail"].processors["cpu"].active_w == tuple(written(base, "power.battery-rail.processors.cpu.active_w", 2.0))
+    assert mine.dram == base.dram
+    own = {figure.path: (figure.kind, figure.source) for figure in figures("soc", str(path)) if figure.path in found}
+    assert own == dict.fromkeys(found, ("fitted", 'fitted to "my" file'))
+
+
+def test_own_phone_inherits_from_a_file_by_its_full_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(description_path("soc", "toy-phone"), tmp_path / "base.toml")
+    (tmp_path / "mine.toml").write_text(inheriting_text("base.toml", Findings(), "nothing"), encoding="utf-8")
+    monkeypatch.chdir("/")
+    assert load_soc(tmp_path / "mine.toml").processors == load_soc(tmp_path / "base.toml").processors
 
 
 @given(st.floats(min_value=1e-300, max_value=1e300))

@@ -177,6 +177,24 @@ def test_bootstrap_of_fits_covers_what_other_noise_would_have_given() -> None:
     assert np.std(drawn, axis=0) == pytest.approx(np.std(fits, axis=0), rel=0.5)
 
 
+def test_bootstrap_scatters_as_a_prior_does_where_rows_say_little() -> None:
+    prior = Parameter("b", 1.0, 0.01, 100.0, prior_sigma=0.2)
+    found = fit((RATE, prior), [1.0, 2.0, 3.0], lambda values: [1e9 / values[0], 2e9 / values[0], 3e9 / values[0]], "one of two")
+    assert np.std(np.log(found.bootstrap(4000, np.random.default_rng(0))[:, 1])) == pytest.approx(0.2, rel=0.05)
+
+
+def test_jacobian_is_taken_inside_the_bounds() -> None:
+    tried = []
+
+    def predict(values: np.ndarray) -> list[float]:
+        tried.append(float(values[0]))
+        return [float(values[0])]
+
+    fit((Parameter("x", 1.0, 0.9, 1.1),), [5.0], predict, "at a bound")
+    assert min(tried) >= 0.9 * (1 - 1e-12)
+    assert max(tried) <= 1.1 * (1 + 1e-12)
+
+
 def test_bootstrap_ends_at_the_bounds() -> None:
     found = flat([1.0, 1.9, 0.5, 1.2, 0.8], Parameter("x", 1.0, 0.95, 1.05))
     drawn = found.bootstrap(200, np.random.default_rng(0))

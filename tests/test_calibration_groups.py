@@ -65,6 +65,13 @@ def _parameters(each: Group) -> list[socsim.calibration.Parameter]:
     return parameters(each.targets, POWER_RANGES if each.rows[0].metric == "prefill_energy_j" else SYSTEM_RANGES)
 
 
+def test_row_without_a_path_measures_what_the_processor_uses() -> None:
+    soc, (row, *_) = "snapdragon-8-gen-3", [each for each in OPERATORS if each.path == "matrix-engine"]
+    used = load_soc(soc).processors["npu"].throughput["fp16"]
+    (found,) = operator_groups([soc], [row._replace(path=None)])
+    assert found.name == f"{soc} npu {used}"
+
+
 def test_every_row_is_of_what_its_group_fits() -> None:
     for each in all_groups():
         places = {target.path.split(".")[1] for target in each.targets if target.path.startswith("processors.")}
@@ -196,9 +203,7 @@ def test_what_inherits_gets_the_value_that_the_other_file_will_hold(name: str) -
     base, path = "snapdragon-8-gen-3", "power.battery-rail.processors.cpu.active_w"
     findings = Findings()
     findings.set([Target("soc", base, path)], np.array([2.0]))
-    inherits = name != "snapdragon-8-elite"  # which has a list of its own
-    expected = written(load_soc(base), path, 2.0) if inherits else load_soc(name).power["battery-rail"].processors["cpu"].active_w
-    assert findings.soc(name).power["battery-rail"].processors["cpu"].active_w == tuple(expected)
+    assert findings.soc(name).power["battery-rail"].processors["cpu"].active_w == tuple(written(load_soc(base), path, 2.0))
 
 
 def test_trial_leaves_findings_alone() -> None:

@@ -281,6 +281,13 @@ def test_inheriting_from_a_file_that_inherits(tmp_path: Path) -> None:
     assert figure_at(second, "flash.random_read_bytes_per_s").source.startswith(f"as on the {first}: as on the snapdragon-8-gen-3: ")
 
 
+def test_a_relative_name_means_the_file_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "base.toml").write_text('inherits = "snapdragon-8-gen-3"\nprocessors.npu.tile = 64\n')
+    path = child(tmp_path, "", "base.toml")
+    monkeypatch.chdir("/")
+    assert load_soc(path).processors["npu"].tile == 64
+
+
 @pytest.mark.parametrize("name", ["snapdragon-8-gen-2", "snapdragon-8-elite"])
 def test_shipped_soc_of_partial_data_says_which_are_its_own(name: str) -> None:
     own = [figure for figure in figures("soc", name) if not figure.source.startswith("as on the snapdragon-8-gen-3: ")]

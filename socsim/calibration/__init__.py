@@ -2,7 +2,7 @@
 
 from socsim.calibration.calibrate import Calibration, calibrate
 from socsim.calibration.ensemble import ensemble_text
-from socsim.calibration.files import calibrated_text
+from socsim.calibration.files import calibrated_text, inheriting_text
 from socsim.calibration.fit import Fit, Parameter, fit
 from socsim.calibration.groups import Group
 from socsim.calibration.own import calibrate_own
@@ -17,4 +17,5 @@ __all__ = [
     "calibrated_text",
     "ensemble_text",
     "fit",
+    "inheriting_text",
 ]

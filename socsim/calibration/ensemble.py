@@ -53,6 +53,8 @@ def ensemble_text(calibration: Calibration, members: int = MEMBERS, seed: int = 
             writer.writerow((member, ERROR, name, "", toml_number(float(factor[member]))))
         for group, values in sets:
             for target, value in zip(group.targets, values[member], strict=True):
+                if target.path not in calibration.findings.values.get((target.kind, target.name), {}):
+                    continue  # no row shows it: the file's value holds
                 writer.writerow((member, target.kind, target.name, target.path, _text(target, float(value), calibration, socs)))
     return file.getvalue()
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import tomlkit
 from tomlkit import TOMLDocument
 
 from socsim.calibration.targets import Findings, written
-from socsim.catalog import description_path, load_soc
+from socsim.catalog import description_path, list_socs, load_soc
 
 
 def toml_number(value: float) -> str:
@@ -25,7 +26,7 @@ def toml_value(value: float | list[float]) -> Any:
     return tomlkit.parse(f"x = {text}")["x"]
 
 
-def set_figures(text: str, values: Mapping[str, float | list[float]], source: str | None = None) -> str:
+def set_figures(text: str, values: Mapping[str, float | list[float]]) -> str:
     """Return the text of a description with some figures replaced; everything else stays as it is.
 
     Parameters
@@ -34,8 +35,6 @@ def set_figures(text: str, values: Mapping[str, float | list[float]], source: st
         A TOML file.
     values
         New values by dotted path.
-    source
-        New source of these figures; default: as it is.
     """
     document: TOMLDocument = tomlkit.parse(text)
     for path, value in values.items():
@@ -46,21 +45,48 @@ def set_figures(text: str, values: Mapping[str, float | list[float]], source: st
         old = node[last]
         if isinstance(old, dict):
             old["value"] = toml_value(value)
-            place = old
         else:
             node[last] = toml_value(value)
-            place = node
-        if source is not None:
-            place["source"] = source
     return tomlkit.dumps(document)
 
 
-def calibrated_text(kind: Literal["soc", "engine"], name: str, findings: Findings, source: str | None = None) -> str:
-    """Return the text of a description file with what was found for it, and another source of that if one is given."""
+def calibrated_text(kind: Literal["soc", "engine"], name: str, findings: Findings) -> str:
+    """Return the text of a description file with what was found for it."""
     found = findings.values.get((kind, name), {})
     path = description_path(kind, name)
     values: dict[str, float | list[float]] = dict(found)
     if kind == "soc":
         soc = load_soc(name)
         values = {place: written(soc, place, value) for place, value in found.items()}
-    return set_figures(path.read_text(encoding="utf-8"), values, source)
+    return set_figures(path.read_text(encoding="utf-8"), values)
+
+
+def inheriting_text(template: str, findings: Findings, source: str) -> str:
+    """Return the text of a SoC that inherits from another and names only what was found for it.
+
+    Parameters
+    ----------
+    template
+        Name or file of the SoC that it inherits from: all else counts as assumed.
+    findings
+        Values found for the template's figures.
+    source
+        Where they come from.
+    """
+    soc, tables = load_soc(template), dict[str, list[str]]()
+    for path, value in findings.values.get(("soc", template), {}).items():
+        table, _, field = path.rpartition(".")
+        whole = written(soc, path, value)
+        text = f"[{', '.join(toml_number(each) for each in whole)}]" if isinstance(whole, list) else toml_number(whole)
+        tables.setdefault(table, []).append(
+            f'{field} = {{ value = {text}, kind = "fitted", source = {tomlkit.string(source).as_string()} }}'
+        )
+    lines = [
+        "# Fitted by socsim calibrate; all else is assumed to be as on the SoC that it inherits from.",
+        f"inherits = {tomlkit.string(template if template in list_socs() else str(Path(template).resolve())).as_string()}",
+        "",
+        f"description = {tomlkit.string(f'{source}; all else as on the {template}').as_string()}",
+    ]
+    for table, figures in tables.items():
+        lines += ["", f"[{table}]", *figures]
+    return "\n".join(lines) + "\n"

@@ -25,7 +25,7 @@ WEAK_SIGMA = 0.5
 """A direction whose log standard deviation is larger than this is not determined by the data."""
 UNSEEN = 1e-6
 """Largest change of a log prediction with a log parameter at which no row depends on it."""
-AT_BOUND = 1e-3
+AT_BOUND = STEP
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,14 @@ class Fit:
     def bootstrap(self, draws: int, random: np.random.Generator) -> Floats:
         """Return parameter sets that are as plausible, of shape (draws, parameters), by resampled residuals.
 
-        Residuals are drawn with replacement and the fit is repeated in linear approximation; sets end at the bounds.
+        Residuals are drawn with replacement, priors scatter as far as they reach, and the fit is repeated in linear
+        approximation; sets end at the bounds.
         """
         centered = self.residuals - self.residuals.mean()
         drawn = centered[random.integers(0, len(centered), (draws, len(centered)))]
-        steps = np.linalg.lstsq(self.information, self.jacobian.T @ drawn.T, rcond=None)[0].T
+        pull = np.array([0.0 if each.prior_sigma is None else SCATTER / each.prior_sigma for each in self.parameters])
+        priors = pull * SCATTER * random.standard_normal((draws, len(pull)))
+        steps = np.linalg.lstsq(self.information, self.jacobian.T @ drawn.T + priors.T, rcond=None)[0].T
         lower, upper = ([getattr(parameter, side) for parameter in self.parameters] for side in ("lower", "upper"))
         sets: Floats = np.clip(self.values * np.exp(steps), lower, upper)
         return sets
@@ -154,7 +157,8 @@ def fit(
         for place in range(len(point)):
             step = np.zeros(len(point))
             step[place] = STEP
-            columns.append((residuals(point + step) - residuals(point - step)) / (2 * STEP))
+            high, low = np.minimum(point + step, upper), np.maximum(point - step, lower)
+            columns.append((residuals(high) - residuals(low)) / (high - low).sum())
         return np.stack(columns, axis=1)
 
     if not len(parameters):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from socsim.calibration.targets import Target, fitted_targets
 from socsim.catalog import inherited_from, list_engines, list_socs, load_engine, load_soc
 from socsim.measurements import OperatorRow, SystemRow
+from socsim.specs import Processor
 
 REFERENCE_ENGINE = "llm-npu"
 """Engine whose runs show what micro-benchmarks of a SoC cannot: its float work and its synchronization."""
@@ -45,15 +46,20 @@ def operator_groups(socs: Sequence[str], rows: Sequence[OperatorRow]) -> list[Gr
             tables = [("throughput", key) for key in description.throughput] + [("paths", key) for key in description.paths]
             for table, key in tables:
                 own = tuple(t for t in targets if t.path.startswith(f"processors.{processor}.{table}.{key}."))
-                chosen = tuple(row for row in rows if row.soc == name and row.processor == processor and _is_of(row, table, key))
+                chosen = tuple(
+                    row for row in rows if row.soc == name and row.processor == processor and _is_of(row, table, key, description)
+                )
                 if chosen and own:
                     groups.append(Group(f"{name} {processor} {key}", own + shared, chosen))
                     shared = ()
     return groups
 
 
-def _is_of(row: OperatorRow, table: str, key: str) -> bool:
-    return row.path == key if table == "paths" else row.path is None and row.data_type == key
+def _is_of(row: OperatorRow, table: str, key: str, processor: Processor) -> bool:
+    """Return whether a row measures a throughput; without a path of its own it measures the one that the processor names."""
+    usual = processor.throughput.get(row.data_type)  # type: ignore[call-overload]
+    path = row.path or (usual if isinstance(usual, str) else None)
+    return path == key if table == "paths" else path is None and row.data_type == key
 
 
 def run_groups(socs: Sequence[str], rows: Sequence[SystemRow], taken: Sequence[Group]) -> list[Group]:

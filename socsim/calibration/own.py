@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def own_rows(files: Sequence[str | Path], template: str, names: Sequence[str]) -
     template
         SoC from which everything else is taken.
     names
-        What the phone may be called in the files.
+        What the phone may be called in the files, if they hold rows of several.
 
     Raises
     ------
@@ -29,9 +30,13 @@ def own_rows(files: Sequence[str | Path], template: str, names: Sequence[str]) -
         A file is not valid, or none of its rows is of the phone.
     """
     rows = load_operator_rows(files)
+    found = sorted({row.soc for row in rows})
+    names = found if len(found) == 1 else names  # a file of one phone may call it what it likes
     chosen = [row._replace(soc=template) for row in rows if row.soc in names]
+    for row in rows:
+        if chosen and row.soc not in names:
+            warnings.warn(f"{row.where}: soc '{row.soc}' is left out: rows of {' or '.join(names)} are fitted", stacklevel=2)
     if not chosen:
-        found = sorted({row.soc for row in rows})
         wanted = " or ".join(f"'{name}'" for name in names)
         where = ", ".join(str(file) for file in files)
         raise SocsimError(f"{where}: no row has soc {wanted}{did_you_mean(names[0], found)}; there are: {', '.join(found)}")
@@ -60,6 +65,6 @@ def calibrate_own(
         tables = sorted({target.path.rpartition(".")[0] for target in fitted_targets("soc", template) if "throughput" in target.path})
         raise SocsimError(
             f"{row.where}: {template} has no figures marked as fitted for {row.path or row.data_type} products on the {row.processor}; "
-            f"it has them in: {', '.join(tables) or 'no table'}"
+            f"it has them in: {', '.join(tables) or 'no table of its own; a SoC that has: snapdragon-8-gen-3'}"
         )
     return result

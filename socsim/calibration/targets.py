@@ -157,6 +157,10 @@ class Findings:
             own = {path: value for path, value in self._written(base).items() if path not in here} | own
         return _shipped_soc(name).override(own, f"calibrated {name}")
 
+    def of(self, soc: str, engine: str) -> tuple[tuple[tuple[str, float], ...], ...]:
+        """Return all values that a run of an engine on a SoC depends on."""
+        return tuple(tuple(self.values.get(key, {}).items()) for key in (("soc", soc), ("soc", _base(soc) or ""), ("engine", engine)))
+
     def _written(self, name: str) -> dict[str, Any]:
         """Return what was found for a SoC as its own file would hold it."""
         return {path: written(_shipped_soc(name), path, value) for path, value in self.values.get(("soc", name), {}).items()}

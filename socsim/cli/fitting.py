@@ -38,13 +38,13 @@ def fit_own(template: str | None, files: Sequence[Path], output: Path | None, pl
     check_outputs(plot=plot, output=output)
     if output.resolve() in [file.resolve() for file in files]:
         raise SocsimError(f"--output '{output}': is a file of --measurements")
-    from socsim.calibration import calibrate_own, calibrated_text
+    from socsim.calibration import calibrate_own, inheriting_text
 
     names = [path.stem.removeprefix("soc_") for path in (output, Path(template)) if path.suffix == ".toml"]
     names = list(dict.fromkeys([output.stem.removeprefix("soc_"), *names, template]))
     calibration = calibrate_own(template, files, names)
     source = f"fitted to {', '.join(file.name for file in files)}"
-    return calibration, {output: calibrated_text("soc", template, calibration.findings, source)}
+    return calibration, {output: inheriting_text(template, calibration.findings, source)}
 
 
 def fit_shipped(soc: str | None, output: Path | None, plot: Path | None) -> tuple[Calibration, Texts]:

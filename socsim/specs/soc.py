@@ -26,7 +26,9 @@ class Throughput(Spec):
     peak_ops_per_s: Positive = Field(description="operations per second that large products approach (1 MAC = 2 operations)")
     overhead_s: NonNegative = Field(0.0, description="time of each product beside its multiplications")
     input_bytes_per_s: Positive | None = Field(None, description="rate at which a left operand from outside is laid out; none: free")
-    weight_bytes_per_s: Positive | None = Field(None, description="rate of bringing weights in, as wide as they are multiplied; none: free")
+    weight_bytes_per_s: Positive | None = Field(
+        None, description="rate of bringing weights in, as wide as multiplied; none: as stored at row_bytes_per_s"
+    )
     overlaps_weights: bool = Field(True, description="weights come in beside the multiplications, not between them")
 
 

@@ -219,7 +219,10 @@ def test_files_without_permission(capsys: pytest.CaptureFixture[str], monkeypatc
         ("mine,cpu,int8,64x2048x2048,false,4.2,ms,my own", ["bad.csv:2: has 8 cells; should have 9"]),
         ("mine,cpu,int8,64x2048x2048,false,4.2,ms,my own,calibration", ["cpu int8: 1 measured rows are too few for 3 parameters"]),
         ("mine,cpu,int8,64x2048x2048,false,4.2,ms,my own,validation", ["bad.csv:2: no row of the phone has split 'calibration'"]),
-        ("other,cpu,int8,64x2048x2048,false,4.2,ms,my own,calibration", ["bad.csv: no row has soc 'mine'", "there are: other"]),
+        (
+            "\n".join(f"{name},cpu,int8,64x2048x2048,false,4.2,ms,my own,calibration" for name in ("other", "third")),
+            ["bad.csv: no row has soc 'mine'", "there are: other, third"],
+        ),
         ("mine,gpu,int8,64x2048x2048,false,4.2,ms,my own,calibration", ["bad.csv:2: ", "no figures marked as fitted for int8", "gpu"]),
     ],
 )

@@ -50,7 +50,7 @@ def test_show_prints_value_unit_kind_and_source(capsys: pytest.CaptureFixture[st
     start = lines.index("processors.npu")
     line = next(line for line in lines[start:] if line.strip().startswith("launch_overhead_s"))
     _, value, unit, kind, number = line.split()
-    assert (value, unit, kind) == ("43", "us", "measured")
+    assert (value, unit, kind) == ("43", "us", "assumed")
     sources = out[out.index("\nsources\n") :]
     assert f"\n{number} mllm split-prefill notes" in sources
     assert "--set soc.processors" in " ".join(out.split())
