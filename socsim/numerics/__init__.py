@@ -1,0 +1,1 @@
+"""Real arithmetic: int8 products, quantization schemes and a decoder that runs through simulated schedules."""
