@@ -19,7 +19,8 @@ setup: $(READY)  ## create .venv with everything
 demo: $(READY)  ## simulate a prompt under all engines and schedulers; writes results/demo
 	$(BIN)/python experiments/demo.py --out results/demo
 
-test: $(READY)  ## run the tests, with branch coverage
+test: $(READY)  ## fetch real weights (once) and run the tests, with branch coverage; without weights, tests that need them skip
+	@if $(BIN)/socsim weights fetch; then export SOCSIM_REQUIRE_WEIGHTS=1; fi; \
 	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report term
 
 bench: $(READY)  ## print the speed ratios and fail if one does not hold

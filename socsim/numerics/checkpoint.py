@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,9 +70,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     stored = {tensor.name: tensor for tensor in reader.tensors}
     config = _config(metadata, tied="output.weight" not in stored)
     llm = llm_from_config(config, "model", str(path))
-    places = _places(llm)
-    _check_names(stored, places, str(path))
-    tensors = {ours: _tensor(stored[theirs], ours, llm, str(path)) for theirs, ours in places.items()}
+    _check_names(stored, llm, str(path))
+    shapes = tensor_shapes(llm)
+    tensors = {ours: _tensor(stored[theirs], shapes[ours], ours, llm.head_dim, str(path)) for theirs, ours in _places(llm)}
     return Checkpoint(config, tensors, _vocabulary(metadata, llm))
 
 
@@ -105,7 +105,10 @@ class _Metadata(NamedTuple):
             if default is None:
                 raise SocsimError(f"{self.where}: metadata '{key}' is missing")
             return default
-        value = self.fields[key].contents()
+        try:
+            value = self.fields[key].contents()
+        except (ValueError, IndexError) as error:
+            raise SocsimError(f"{self.where}: metadata '{key}' is damaged: {error}") from None
         if not isinstance(value, kind) or isinstance(value, bool):
             wanted = {int: "a whole number", str: "a text", list: "a list"}.get(kind if isinstance(kind, type) else tuple, "a number")
             raise SocsimError(f"{self.where}: metadata '{key}' should be {wanted}, not {str(value)[:40]!r}")
@@ -166,29 +169,30 @@ def _config(metadata: _Metadata, *, tied: bool) -> dict[str, Any]:
     }
 
 
-def _places(llm: LLM) -> dict[str, str]:
-    """Return the name of each array by its name in GGUF files."""
-    places = {"token_embd.weight": "embedding", "output_norm.weight": "final_norm"}
+def _places(llm: LLM) -> Iterator[tuple[str, str]]:
+    """Return the name of each array in GGUF files and in a `Checkpoint`."""
+    yield "token_embd.weight", "embedding"
+    yield "output_norm.weight", "final_norm"
     if not llm.tie_word_embeddings:
-        places["output.weight"] = "head"
+        yield "output.weight", "head"
     for block in range(llm.num_hidden_layers):
-        places |= {f"blk.{block}.{theirs}.weight": f"blocks.{block}.{ours}" for theirs, ours in (_NORMS | _LINEARS).items()}
-    return places
+        for theirs, ours in (_NORMS | _LINEARS).items():
+            yield f"blk.{block}.{theirs}.weight", f"blocks.{block}.{ours}"
 
 
-def _check_names(stored: Mapping[str, Any], places: Mapping[str, str], where: str) -> None:
+def _check_names(stored: Mapping[str, Any], llm: LLM, where: str) -> None:
     """Refuse a file that lacks a tensor, or has one that would not be computed with (biases, experts, scaled frequencies)."""
-    if missing := [name for name in places if name not in stored]:
-        raise SocsimError(f"{where}: tensor '{missing[0]}' is missing ({len(missing)} of {len(places)} are)")
-    if unknown := [name for name in stored if name not in places]:
-        raise SocsimError(f"{where}: tensor '{unknown[0]}' is not supported: no model of this family that socsim computes has it")
+    for name, _ in _places(llm):  # ends early where damaged metadata tells of billions of blocks
+        if name not in stored:
+            raise SocsimError(f"{where}: tensor '{name}' is missing")
+    if unknown := sorted(stored.keys() - dict(_places(llm)).keys()):
+        raise SocsimError(f"{where}: tensor '{unknown[0]}' is not supported: socsim computes with no such tensor")
 
 
-def _tensor(stored: Any, name: str, llm: LLM, where: str) -> FloatArray:
-    """Return one tensor in float32, linears as (inputs, outputs)."""
+def _tensor(stored: Any, expected: tuple[int, ...], name: str, head_dim: int, where: str) -> FloatArray:
+    """Return one tensor in float32 and in the expected shape, linears as (inputs, outputs)."""
     from gguf.quants import dequantize
 
-    expected = tensor_shapes(llm)[name]
     linear = name.rpartition(".")[2] if name.startswith("blocks.") else ""
     shape = tuple(int(size) for size in (stored.shape if linear else reversed(stored.shape)))
     if shape != expected:
@@ -202,7 +206,7 @@ def _tensor(stored: Any, name: str, llm: LLM, where: str) -> FloatArray:
     if not np.isfinite(values).all():
         raise SocsimError(f"{where}: tensor '{stored.name}' has values that are not finite ({np.sum(~np.isfinite(values))})")
     if linear in _ROTATED:
-        values = half_apart(values, expected[1] // llm.head_dim)
+        values = half_apart(values, expected[1] // head_dim)
     return np.ascontiguousarray(values.T if linear in _LINEARS.values() else values)
 
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from socsim.errors import SocsimError, did_you_mean
-from socsim.numerics.weights import DEFAULT_WEIGHTS, TOKENIZER, read_config, weights_folder
+from socsim.numerics.weights import DEFAULT_WEIGHTS, TOKENIZER, damaged, read_config, weights_folder
 
 if TYPE_CHECKING:
     import tokenizers
 
     from socsim.numerics.checkpoint import Vocabulary
 
-_CONTROL = 3
+_CONTROL, _USER_DEFINED = 3, 4
 _LLAMA_3 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 PRE_TOKENIZERS = ("gpt-2", "llama-bpe", "smollm")
 """Values of ``tokenizer.ggml.pre``, ways to split text before merging, that are supported."""
@@ -57,7 +57,7 @@ def load_tokenizer(name: str = DEFAULT_WEIGHTS) -> Tokenizer:
     try:
         return Tokenizer(tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8")))
     except Exception:  # the library raises nothing narrower
-        raise SocsimError(f"{path}: is damaged: run `socsim weights remove {name}` and get them again") from None
+        raise damaged(path) from None
 
 
 def make_tokenizer(vocabulary: Vocabulary, where: str) -> Tokenizer:
@@ -86,11 +86,12 @@ def make_tokenizer(vocabulary: Vocabulary, where: str) -> Tokenizer:
         # Llama 3 has words of several merges as one token, which is taken before any merge.
         tokenizer = tokenizers.Tokenizer(models.BPE(vocab=ids, merges=merges, ignore_merges=vocabulary.pre == "llama-bpe"))
     except Exception as error:  # the library raises nothing narrower
-        raise SocsimError(f"{where}: metadata 'tokenizer.ggml.merges': {error}") from None
+        raise SocsimError(f"{where}: metadata 'tokenizer.ggml.tokens' and 'tokenizer.ggml.merges': {error}") from None
     tokenizer.pre_tokenizer = _pre_tokenizer(vocabulary.pre, where)
     tokenizer.decoder = decoders.ByteLevel()
-    control = [token for token, kind in zip(vocabulary.tokens, vocabulary.types, strict=True) if kind == _CONTROL]
-    tokenizer.add_special_tokens([tokenizers.AddedToken(token, special=True, normalized=False) for token in control])
+    for token, kind in zip(vocabulary.tokens, vocabulary.types, strict=True):
+        if kind in (_CONTROL, _USER_DEFINED):
+            tokenizer.add_tokens([tokenizers.AddedToken(token, special=kind == _CONTROL, normalized=False)])
     return Tokenizer(tokenizer)
 
 
