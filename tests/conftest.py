@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,3 +37,11 @@ def tokenizer(weights: Weights) -> Tokenizer:
     from socsim.numerics.tokenizer import load_tokenizer
 
     return load_tokenizer(weights.name)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a GGUF file of a tiny model."""
+    from tiny_gguf import write_gguf
+
+    return write_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf")

@@ -99,8 +99,8 @@ class _Metadata(NamedTuple):
     where: str
     fields: Mapping[str, Any]
 
-    def get(self, key: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
-        """Return a value of the expected type; without a default it must be there."""
+    def get(self, key: str, kind: type, default: Any = None) -> Any:
+        """Return a whole number, number, text or list; without a default it must be there."""
         if key not in self.fields:
             if default is None:
                 raise SocsimError(f"{self.where}: metadata '{key}' is missing")
@@ -110,9 +110,24 @@ class _Metadata(NamedTuple):
         except (ValueError, IndexError) as error:
             raise SocsimError(f"{self.where}: metadata '{key}' is damaged: {error}") from None
         if not isinstance(value, kind) or isinstance(value, bool):
-            wanted = {int: "a whole number", str: "a text", list: "a list"}.get(kind if isinstance(kind, type) else tuple, "a number")
+            wanted = {int: "a whole number", float: "a number", str: "a text"}.get(kind, "a list")
             raise SocsimError(f"{self.where}: metadata '{key}' should be {wanted}, not {str(value)[:40]!r}")
         return value
+
+    def count(self, key: str, default: int | None = None) -> int:
+        """Return a whole number above 0."""
+        value = int(self.get(key, int, default))
+        if value < 1:
+            raise SocsimError(f"{self.where}: metadata '{key}' should be a whole number above 0, not {value}")
+        return value
+
+    def number(self, key: str, default: float | None = None) -> float:
+        """Return a finite number above 0."""
+        value = self.get(key, float, default)
+        if not 0.0 < value < np.inf:
+            raise SocsimError(f"{self.where}: metadata '{key}' should be a finite number above 0, not {value}")
+        # It is stored in single precision: the shortest decimal that gives the same is what was meant.
+        return float(str(np.float32(value)))
 
 
 def _open(path: str | Path) -> Any:
@@ -139,19 +154,17 @@ def _config(metadata: _Metadata, *, tied: bool) -> dict[str, Any]:
         raise SocsimError(f"{metadata.where}: architecture '{architecture}' is not supported; allowed: {', '.join(ARCHITECTURES)}")
 
     def count(key: str, default: int | None = None) -> int:
-        return int(metadata.get(f"{architecture}.{key}", int, default))
+        return metadata.count(f"{architecture}.{key}", default)
 
     hidden, heads = count("embedding_length"), count("attention.head_count")
-    size = count("attention.key_length", hidden // max(heads, 1))
-    for key, allowed in (("rope.dimension_count", size), ("attention.value_length", size), ("expert_count", 0)):
-        if (value := count(key, allowed)) != allowed:
-            raise SocsimError(f"{metadata.where}: metadata '{architecture}.{key}' is {value}; supported: {allowed}")
-    scaling = metadata.get(f"{architecture}.rope.scaling.type", str, "none")
-    if scaling != "none":
-        raise SocsimError(f"{metadata.where}: metadata '{architecture}.rope.scaling.type' is '{scaling}'; supported: none")
+    size = count("attention.key_length", hidden // heads)
+    only = {"rope.dimension_count": size, "attention.value_length": size, "expert_count": 0, "rope.scaling.type": "none"}
+    for key, allowed in only.items():
+        if (value := metadata.get(f"{architecture}.{key}", type(allowed), allowed)) != allowed:
+            raise SocsimError(f"{metadata.where}: metadata '{architecture}.{key}' is {value!r}; supported: {allowed!r}")
     numbers = {
-        "rms_norm_eps": metadata.get(f"{architecture}.attention.layer_norm_rms_epsilon", (int, float)),
-        "rope_theta": metadata.get(f"{architecture}.rope.freq_base", (int, float), 10000.0),
+        "rms_norm_eps": metadata.number(f"{architecture}.attention.layer_norm_rms_epsilon"),
+        "rope_theta": metadata.number(f"{architecture}.rope.freq_base", 10000.0),
     }
     return {
         "model_type": "llama",
@@ -164,8 +177,7 @@ def _config(metadata: _Metadata, *, tied: bool) -> dict[str, Any]:
         "vocab_size": len(metadata.get("tokenizer.ggml.tokens", list)),
         "tie_word_embeddings": tied,
         "max_position_embeddings": count("context_length"),
-        # They are stored in single precision: the shortest decimal that gives the same is what was meant.
-        **{name: float(str(np.float32(number))) for name, number in numbers.items()},
+        **numbers,
     }
 
 
@@ -203,8 +215,8 @@ def _tensor(stored: Any, expected: tuple[int, ...], name: str, head_dim: int, wh
     except NotImplementedError:
         types = ", ".join(_readable_types())
         raise SocsimError(f"{where}: tensor '{stored.name}' is of type {stored.tensor_type.name}; supported: {types}") from None
-    if not np.isfinite(values).all():
-        raise SocsimError(f"{where}: tensor '{stored.name}' has values that are not finite ({np.sum(~np.isfinite(values))})")
+    if wrong := values.size - int(np.count_nonzero(np.isfinite(values))):
+        raise SocsimError(f"{where}: tensor '{stored.name}' has {wrong} {'values that are' if wrong > 1 else 'value that is'} not finite")
     if linear in _ROTATED:
         values = half_apart(values, expected[1] // head_dim)
     return np.ascontiguousarray(values.T if linear in _LINEARS.values() else values)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from socsim.numerics.checkpoint import FloatArray
 from socsim.numerics.weights import Weights
-from socsim.specs import llm_from_config
+from socsim.specs import LLM, llm_from_config
 
 OUTLIER_GAIN = 20.0
 """How much larger the planted channels are than the others."""
@@ -59,23 +61,28 @@ def random_weights(
     outliers = rng.choice(hidden, size=outlier_channels, replace=False)
     norm = np.ones(hidden, dtype=np.float32)
     norm[outliers] = OUTLIER_GAIN
-    made = []
-    for block in range(blocks):
-        arrays = {"attn_norm": norm, "ffn_norm": norm}
-        for name, (inputs, outputs) in llm.linear_shapes.items():
-            weight = rng.standard_normal((inputs, outputs), dtype=np.float32) / np.float32(inputs**0.5)
-            if name in ("o_proj", "down_proj"):
-                weight *= np.float32(_STEP)
-            else:
-                weight[outliers] *= np.float32(_LEARNED_GAIN / OUTLIER_GAIN)
-            arrays[name] = weight
-        if block == blocks // 2:
-            channel = rng.integers(ffn)
-            arrays["up_proj"][:, channel] *= np.float32(OUTLIER_GAIN)
-            arrays["down_proj"][channel] *= np.float32(_LEARNED_GAIN / OUTLIER_GAIN)
-        made.append(arrays)
+    made = tuple(_block(llm, rng, norm, outliers, outlier_in_ffn=block == blocks // 2) for block in range(blocks))
     embedding = np.float32(_STEP) * rng.standard_normal((vocab, hidden), dtype=np.float32)
     final_norm = np.ones(hidden, dtype=np.float32)
     for array in (embedding, final_norm, *(array for arrays in made for array in arrays.values())):
         array.setflags(write=False)
-    return Weights("random", llm, llm.rope_theta, 1e-5, embedding, embedding, final_norm, tuple(made), "", f"random numbers, seed {seed}")
+    return Weights("random", llm, llm.rope_theta, 1e-5, embedding, embedding, final_norm, made, "", f"random numbers, seed {seed}")
+
+
+def _block(
+    llm: LLM, rng: np.random.Generator, norm: FloatArray, outliers: NDArray[np.int64], *, outlier_in_ffn: bool
+) -> dict[str, FloatArray]:
+    """Return the arrays of one block."""
+    arrays = {"attn_norm": norm, "ffn_norm": norm}
+    for name, (inputs, outputs) in llm.linear_shapes.items():
+        weight = rng.standard_normal((inputs, outputs), dtype=np.float32) / np.float32(inputs**0.5)
+        if name in ("o_proj", "down_proj"):
+            weight *= np.float32(_STEP)
+        else:
+            weight[outliers] *= np.float32(_LEARNED_GAIN / OUTLIER_GAIN)
+        arrays[name] = weight
+    if outlier_in_ffn:
+        channel = rng.integers(llm.intermediate_size)
+        arrays["up_proj"][:, channel] *= np.float32(OUTLIER_GAIN)
+        arrays["down_proj"][channel] *= np.float32(_LEARNED_GAIN / OUTLIER_GAIN)
+    return arrays
