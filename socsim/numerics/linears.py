@@ -1,0 +1,164 @@
+"""One quantized linear: int8 products with scales per tensor, row or group, and float work on outlier channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from socsim.numerics.decoder import NO_SHADOW, Array, Shadow
+from socsim.numerics.products import PackedWeights, int8_matmul, pack
+
+INT8_LIMIT = 127
+"""Largest magnitude that int8 values take: symmetric, so that -128 is not used."""
+
+
+def quantize(scaled: Array) -> NDArray[np.int8]:
+    """Return values in steps of their scale, rounded half to even and limited to the int8 range."""
+    rounded = np.rint(scaled)
+    return np.clip(rounded, -INT8_LIMIT, INT8_LIMIT, out=rounded).astype(np.int8)
+
+
+def quantize_weight(weight: Array, *, per_channel: bool) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return int8 weights (K, N) and their scales, of shape (1, N) per output channel or (1, 1)."""
+    largest = np.abs(weight).max(axis=0, keepdims=True) if per_channel else np.abs(weight).max(keepdims=True)
+    scale = (np.where(largest > 0.0, largest, 1.0) / INT8_LIMIT).astype(np.float32)
+    return quantize(weight / scale), scale
+
+
+@dataclass(frozen=True, eq=False)
+class StaticLinear:
+    """A linear with one static activation scale; a kept one computes the residual of its outlier channels in float.
+
+    With x the input over its scale s and its smoothing factors, q = clip(round(x)), O the channels with an |x| beyond 127 and
+    r = x - q: ``x . w ~ s s_w q . w_q + s r[:, O] . w[O, :]``. The paper prints multiples of 128 instead of r (Xu et al. 2025,
+    Eq. 1), which is no identity: q + 128 floor(x/128) is not x.
+    """
+
+    packed: PackedWeights
+    scale: NDArray[np.float32]
+    """Activation scale times weight scales, of shape (1, N) or (1, 1)."""
+    inverse: NDArray[np.float32]
+    """What the input is multiplied by before rounding, of shape (K,) or ()."""
+    float_weight: Array | None
+    """Weights of a kept linear times the activation scale, (K, N)."""
+    hot: NDArray[np.bool_] | None
+    """Channels of a kept linear whose float weights are in memory, (K,)."""
+    output_step: float | None = None
+    """Step to which the product is rounded, limited to 127 steps; none: it is not."""
+
+    @classmethod
+    def of(
+        cls,
+        float_weight: Array | None,
+        quantized: NDArray[np.int8],
+        weight_scale: NDArray[np.float32],
+        scale: float,
+        smoothing: Array | None,
+        hot: NDArray[np.bool_] | None,
+        output_step: float | None = None,
+    ) -> Self:
+        """Return the linear; `float_weight` and `hot` are given for a kept one."""
+        inverse = np.float32(1.0 / scale) / (np.float32(1.0) if smoothing is None else smoothing)
+        beside = None if float_weight is None else float_weight * np.float32(scale)
+        return cls(pack(quantized), np.float32(scale) * weight_scale, np.asarray(inverse, dtype=np.float32), beside, hot, output_step)
+
+    @property
+    def kept(self) -> bool:
+        """Whether outliers are computed in float."""
+        return self.float_weight is not None
+
+    def main(self, x: Array) -> Array:
+        """Return the int8 product of inputs (rows, K), dequantized, of shape (rows, N)."""
+        product: Array = int8_matmul(quantize(x * self.inverse), self.packed) * self.scale
+        if self.output_step is not None:
+            product = quantize(product / np.float32(self.output_step)) * np.float32(self.output_step)
+        return product
+
+    def shadow(self, x: Array) -> Shadow:
+        """Return the float product of the residuals in outlier channels."""
+        if self.float_weight is None or self.hot is None:
+            return NO_SHADOW
+        scaled = x * self.inverse
+        channels = np.flatnonzero(np.maximum(scaled.max(axis=0), -scaled.min(axis=0)) > INT8_LIMIT)
+        if not len(channels):
+            return NO_SHADOW
+        values = scaled[:, channels]
+        residual = values - quantize(values)
+        result = residual @ self.float_weight[channels]
+        return Shadow(result, channels, int(np.count_nonzero(~self.hot[channels])), residual.size * result.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class RowLinear:
+    """A linear with a scale for each row of activations; channels with a value beyond a threshold are multiplied in float."""
+
+    packed: PackedWeights
+    weight_scale: NDArray[np.float32]
+    float_weight: Array
+    threshold: float
+    kept: bool = True
+
+    @classmethod
+    def of(cls, weight: Array, threshold: float, *, per_channel: bool) -> Self:
+        """Return the linear of weights (K, N)."""
+        quantized, scale = quantize_weight(weight, per_channel=per_channel)
+        return cls(pack(quantized), scale, weight, threshold)
+
+    def _outliers(self, x: Array) -> NDArray[np.bool_]:
+        outliers: NDArray[np.bool_] = np.abs(x).max(axis=0) >= self.threshold
+        return outliers
+
+    def main(self, x: Array) -> Array:
+        """Return the int8 product of all other channels, of shape (rows, N)."""
+        rest = np.where(self._outliers(x), np.float32(0.0), x)
+        scale = np.maximum(np.abs(rest).max(axis=1, keepdims=True), np.float32(1e-12)) / np.float32(INT8_LIMIT)
+        product: Array = int8_matmul(quantize(rest / scale), self.packed) * (scale * self.weight_scale)
+        return product
+
+    def shadow(self, x: Array) -> Shadow:
+        """Return the float product of the outlier channels."""
+        channels = np.flatnonzero(self._outliers(x))
+        if not len(channels):
+            return NO_SHADOW
+        result = x[:, channels] @ self.float_weight[channels]
+        return Shadow(result, channels, 0, result.size * len(channels))
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedLinear:
+    """A linear with a scale for each group of inputs, of weights by output channel and of activations by row.
+
+    Sub-products of int8 values times their scales are summed in float; multiplying the scaled values first gives the same sum up to
+    float rounding, and is one product.
+    """
+
+    weight: Array
+    """Rounded weights, (K, N)."""
+    group_size: int
+    kept: bool = False
+
+    @classmethod
+    def of(cls, weight: Array, group_size: int) -> Self:
+        """Return the linear of weights (K, N)."""
+        return cls(np.ascontiguousarray(_rounded_in_groups(weight.T, group_size).T), group_size)
+
+    def main(self, x: Array) -> Array:
+        """Return the product of inputs (rows, K), of shape (rows, N)."""
+        product: Array = _rounded_in_groups(x, self.group_size) @ self.weight
+        return product
+
+    def shadow(self, x: Array) -> Shadow:  # noqa: ARG002 - what all linears take
+        """Return nothing: no outliers are kept."""
+        return NO_SHADOW
+
+
+def _rounded_in_groups(values: Array, group_size: int) -> Array:
+    """Return rows of values rounded to 127 steps of the largest in each group; the last group may be shorter."""
+    rows, length = values.shape
+    padded = np.pad(values, ((0, 0), (0, -length % group_size))).reshape(rows, -1, group_size)
+    scale = np.maximum(np.abs(padded).max(axis=2, keepdims=True), np.float32(1e-12)) / np.float32(INT8_LIMIT)
+    rounded: Array = (quantize(padded / scale) * scale).reshape(rows, -1)[:, :length]
+    return rounded

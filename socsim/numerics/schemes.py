@@ -1,0 +1,203 @@
+"""Quantization schemes: how the linears of a model are multiplied, and what of them stays in float."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from socsim.errors import SocsimError
+from socsim.numerics.decoder import INPUTS, Array, FloatLinear, Linear, Site
+from socsim.numerics.linears import INT8_LIMIT, GroupedLinear, RowLinear, StaticLinear, quantize_weight
+from socsim.numerics.profile import Profile, TensorProfile
+from socsim.specs import LINEARS
+
+if TYPE_CHECKING:
+    from socsim.numerics.weights import Weights
+
+Granularity = Literal["tensor", "channel"]
+"""One scale for a weight matrix, as llm.npu has it, or one for each of its output channels."""
+
+
+class Scheme(Protocol):
+    """A quantization scheme for a whole model."""
+
+    @property
+    def name(self) -> str:
+        """How it is called in tables."""
+
+    def linears(self, weights: Weights, profile: Profile) -> dict[Site, Linear]:
+        """Return every linear of a model under the scheme, given statistics of what it reads."""
+
+
+def _sites(weights: Weights) -> list[Site]:
+    return [(block, name) for block in range(weights.llm.num_hidden_layers) for name in LINEARS]
+
+
+@dataclass(frozen=True)
+class Float32:
+    """No quantization."""
+
+    name: str = "float32"
+
+    def linears(self, weights: Weights, profile: Profile) -> dict[Site, Linear]:  # noqa: ARG002 - what all schemes take
+        """Return every linear of a model as it is."""
+        return {site: FloatLinear(weights.blocks[site[0]][site[1]]) for site in _sites(weights)}
+
+
+@dataclass(frozen=True)
+class PerGroup:
+    """int8 with a scale for each group of inputs: of weights in advance, of each row of activations when it comes (K-quants, Q8_0)."""
+
+    name: str = "per-group"
+    group_size: int = 32
+
+    def linears(self, weights: Weights, profile: Profile) -> dict[Site, Linear]:  # noqa: ARG002 - what all schemes take
+        """Return every linear of a model with grouped scales."""
+        return {site: GroupedLinear.of(weights.blocks[site[0]][site[1]], self.group_size) for site in _sites(weights)}
+
+
+@dataclass(frozen=True)
+class LlmInt8:
+    """LLM.int8(): a scale for each row of activations when it comes; channels beyond a threshold in float (Dettmers et al. 2022)."""
+
+    name: str = "llm-int8"
+    weight_scales: Granularity = "channel"
+    threshold: float = 6.0
+
+    def linears(self, weights: Weights, profile: Profile) -> dict[Site, Linear]:  # noqa: ARG002 - what all schemes take
+        """Return every linear of a model with scales by row and outlier channels in float."""
+        per_channel = self.weight_scales == "channel"
+        return {site: RowLinear.of(weights.blocks[site[0]][site[1]], self.threshold, per_channel=per_channel) for site in _sites(weights)}
+
+
+@dataclass(frozen=True)
+class Static:
+    """int8 with one static scale for each activation tensor, and what may go with that.
+
+    ``per-tensor`` prunes everything; ``smoothquant`` adds smoothing; ``shadow`` keeps outliers in float (llm.npu, Xu et al.
+    2025, Section 3.3); ``shadow-plus`` smooths, and keeps the outliers of linears whose largest input is far above the usual one.
+
+    A kept linear has the scale that leaves `outlier_channels` of a chunk beyond the int8 range on average, or that of a
+    percentile of all magnitudes; the residual of these channels is multiplied in float. A pruned linear has the scale of the largest
+    magnitude, or with ``clip`` that of a kept one, whose outliers are then cut off.
+    """
+
+    name: str
+    weight_scales: Granularity = "channel"
+    pruning_rate: float = 1.0
+    importance: Literal["max/scale", "max/rms", "error"] = "max/scale"
+    outlier_channels: float = 15.0
+    percentile: float | None = None
+    pruned_fallback: Literal["max-abs", "clip"] = "max-abs"
+    smoothing: float | None = None
+    """Exponent of activations in the smoothing factors (alpha of Xiao et al. 2023); none: no smoothing."""
+    hot_fraction: float = 0.03
+    """Share of channels whose float weights stay in memory."""
+    keep: frozenset[Site] | None = None
+    """Linears whose outliers are kept, whatever `pruning_rate` and `importance` say; none: as these say."""
+    static_output: bool = False
+    """Products are rounded to int8 with a static scale as well, as graphs of the vendor's runtime may do."""
+
+    def __post_init__(self) -> None:
+        if self.smoothing is not None and self.percentile is not None:
+            raise SocsimError("a percentile of magnitudes is not known after smoothing; give outlier_channels instead")
+
+    def linears(self, weights: Weights, profile: Profile) -> dict[Site, Linear]:
+        """Return every linear of a model with static scales."""
+        factors = {place: smoothing_factors(weights, place, profile[place], self.smoothing) for place in profile} if self.smoothing else {}
+        smoothed = {place: each.divided(factors[place]) if factors else each for place, each in profile.items()}
+        kept = self.kept(weights, smoothed, factors)
+        result: dict[Site, Linear] = {}
+        for block, name in _sites(weights):
+            place, weight = (block, INPUTS[name]), weights.blocks[block][name]
+            if factors:
+                weight = weight * factors[place][:, None]
+            quantized, scale = quantize_weight(weight, per_channel=self.weight_scales == "channel")
+            tensor, keep = smoothed[place], (block, name) in kept
+            threshold = self.threshold(tensor) if keep or self.pruned_fallback == "clip" else tensor.largest
+            result[block, name] = StaticLinear.of(
+                weight if keep else None,
+                quantized,
+                scale,
+                max(threshold, 1e-12) / INT8_LIMIT,
+                factors.get(place),
+                tensor.hot_channels(threshold, self.hot_fraction) if keep else None,
+                tensor.output_max[name] / INT8_LIMIT if self.static_output else None,
+            )
+        return result
+
+    def threshold(self, tensor: TensorProfile) -> float:
+        """Return the magnitude beyond which values of a kept linear's input are outliers."""
+        return tensor.budget(self.outlier_channels) if self.percentile is None else tensor.percentile(self.percentile)
+
+    def kept(self, weights: Weights, smoothed: Profile, factors: Mapping[tuple[int, str], Array]) -> frozenset[Site]:
+        """Return the linears whose outliers are kept: the most important ones; ties go to the earlier."""
+        if self.keep is not None:
+            return self.keep
+        sites = _sites(weights)
+        scores = {site: self._importance(weights, site, smoothed[site[0], INPUTS[site[1]]], factors) for site in sites}
+        order = sorted(sites, key=lambda site: -scores[site])
+        return frozenset(order[: int((1.0 - self.pruning_rate) * len(sites) + 1e-9)])
+
+    def _importance(self, weights: Weights, site: Site, tensor: TensorProfile, factors: Mapping[tuple[int, str], Array]) -> float:
+        """Return how much a linear gains by its outliers: their size, or the error that rounding without them makes."""
+        if self.importance == "max/scale":
+            return tensor.largest / self.threshold(tensor)
+        if self.importance == "max/rms":
+            return tensor.largest / tensor.rms
+        block, name = site
+        weight = weights.blocks[block][name]
+        factor = factors.get((block, INPUTS[name]), np.ones(len(weight), dtype=np.float32))
+        return rounding_error(tensor, weight * factor[:, None]) / tensor.output_rms[name] ** 2
+
+
+def rounding_error(tensor: TensorProfile, weight: Array) -> float:
+    """Return the expected square of the error that rounding to 255 steps of the largest magnitude makes in an output.
+
+    A value is off by a twelfth of the squared step on average, but never by more than itself.
+    """
+    step = tensor.largest / INT8_LIMIT
+    noise = np.minimum(step**2 / 12.0, np.square(tensor.channel_rms, dtype=np.float64))
+    return float(noise @ np.square(weight, dtype=np.float64).sum(axis=1) / weight.shape[1])
+
+
+def smoothing_factors(weights: Weights, place: tuple[int, str], tensor: TensorProfile, alpha: float) -> NDArray[np.float32]:
+    """Return what each channel of an activation is divided by before rounding, of shape (channels,).
+
+    The factors can be folded into what makes the activation (a norm's weight, V, or the up projection), so that they
+    cost nothing: heads that share their values share factors. Source: Xiao et al. 2023 (SmoothQuant), Eq. 4.
+    """
+    block, buffer = place
+    readers = [weights.blocks[block][name] for name in LINEARS if INPUTS[name] == buffer]
+    activation = tensor.channel_max
+    weight: Array = np.max([np.abs(each).max(axis=1) for each in readers], axis=0)
+    if buffer == "attention":
+        activation, weight = (_shared_by_heads(weights, each) for each in (activation, weight))
+    factors = np.maximum(activation, 1e-5) ** alpha / np.maximum(weight, 1e-5) ** (1.0 - alpha)
+    return factors.astype(np.float32)
+
+
+def _shared_by_heads(weights: Weights, values: Array) -> Array:
+    """Return the largest of each channel over the heads that share keys and values."""
+    heads = values.reshape(weights.llm.num_key_value_heads, -1, weights.llm.head_dim)
+    shared: Array = np.broadcast_to(heads.max(axis=1, keepdims=True), heads.shape).reshape(-1)
+    return shared
+
+
+SCHEMES: Mapping[str, Scheme] = {
+    scheme.name: scheme
+    for scheme in (
+        Float32(),
+        Static("per-tensor"),
+        PerGroup(),
+        Static("smoothquant", smoothing=0.5),
+        LlmInt8(),
+        Static("shadow", pruning_rate=0.0),
+        Static("shadow-plus", pruning_rate=0.85, importance="max/rms", smoothing=0.7),
+    )
+}
+"""The schemes by name, with their usual options."""
