@@ -94,6 +94,8 @@ class Subgraph(NamedTuple):
     """Place in the order block, stage of its chunk."""
     processor: str
     work: Work
+    sites: tuple[str, ...] = ()
+    """Placement sites that it computes, in order, such as ``q_proj``, ``shadow:q_proj`` or ``merge:q_proj``; none for decode steps."""
 
 
 class Prefix(NamedTuple):

@@ -96,7 +96,7 @@ class Timeline:
         dram_bytes = self.costs.dram_bytes.tolist()
         times = zip(self.processor.tolist(), self.start_ns.tolist(), self.end_ns.tolist(), strict=True)
         for index, (processor, start, end) in enumerate(times):
-            stage, chunk, block, _, _, work = self.graph.subgraphs[index]
+            stage, chunk, block, _, _, work, _ = self.graph.subgraphs[index]
             args = {"chunk": chunk, "layer": block, "operations": work.ops, "bytes": round(dram_bytes[index])}
             event = {"ph": "X", "pid": 1, "tid": processor + 1, "name": f"{stage} c{chunk} b{block}", "cat": stage}
             events.append({**event, "ts": start / 1e3, "dur": (end - start) / 1e3, "args": args})

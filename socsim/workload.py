@@ -130,7 +130,7 @@ class _GraphBuilder:
         base = len(self.subgraphs)
         for place, task in enumerate(layout.tasks):
             work = self._work(task.sites, chunk.rows, chunk.offset)
-            self.subgraphs.append(Subgraph(task.stage, index, task.block, place, task.processor, work))
+            self.subgraphs.append(Subgraph(task.stage, index, task.block, place, task.processor, work, tuple(task.sites)))
             self.predecessors.append(tuple(sorted(base + other for other in task.needs - task.keys_of)))
 
     def prefixes(self, layout: ChunkLayout, chunks: int) -> tuple[Prefix, ...]:
@@ -158,9 +158,8 @@ class _GraphBuilder:
         needs = tuple(sorted(base + place for place in layout.result))
         for step, site in enumerate(("final_norm", "lm_head")):
             processor = self.engine.placement.processor(site)
-            self.subgraphs.append(
-                Subgraph(site, chunks - 1, self.llm.num_hidden_layers, len(layout.tasks) + step, processor, self._work([site], 1, 0))
-            )
+            position, work = len(layout.tasks) + step, self._work([site], 1, 0)
+            self.subgraphs.append(Subgraph(site, chunks - 1, self.llm.num_hidden_layers, position, processor, work, (site,)))
             self.predecessors.append(needs)
             needs = (len(self.subgraphs) - 1,)
         return len(self.subgraphs)

@@ -150,7 +150,8 @@ class Decoder:
         np.exp(scores, out=scores)
         scores /= scores.sum(axis=-1, keepdims=True)
         heads = (scores.reshape(kv_heads, -1, tokens) @ v).reshape(kv_heads, -1, rows, size)
-        return heads.transpose(2, 0, 1, 3).reshape(rows, -1)
+        attended: Array = heads.transpose(2, 0, 1, 3).reshape(rows, -1)
+        return attended
 
     def logits(self, hidden: Array) -> Array:
         """Return logits (rows, vocabulary) of normalized hidden states (rows, hidden)."""

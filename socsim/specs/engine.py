@@ -93,6 +93,9 @@ class Engine(Spec):
     merge_adjacent: bool = Field(False, description="neighboring stages on one processor become one subgraph")
     shadow_outliers: bool = Field(False, description="compute outlier channels in float beside the int8 product")
     outlier_pruning_rate: Fraction = Field(1.0, description="share of linears, least important first, whose outliers get no shadow work")
+    pruned_fallback: Literal["max-abs", "clip"] = Field(
+        "max-abs", description="scale of a linear whose outliers are pruned: its largest input's, or a kept one's, which cuts outliers off"
+    )
     outlier_channels: NonNegativeCount = Field(0, description="outlier channels of one linear in one chunk")
     hot_channel_fraction: Fraction = Field(0.0, description="share of channels whose float weights stay in memory")
     cold_outlier_fraction: Fraction = Field(0.0, description="share of outliers in other channels, fetched from flash")
