@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from socsim.errors import SocsimError
+from socsim.errors import unknown_name
 from socsim.specs import LINEARS
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ BLOCK_SITES = (
     "attn_norm", "q_proj", "k_proj", "v_proj", "rope", "kv_append", "attention", "o_proj", "attn_residual",
     "ffn_norm", "gate_proj", "up_proj", "activation", "down_proj", "ffn_residual",
 )  # fmt: skip
+SITES = ("embedding", *BLOCK_SITES, "final_norm", "lm_head")
+"""All kernels beside those of shadows and merges, in the order of a pass."""
 
 
 class Linear(Protocol):
@@ -198,18 +200,17 @@ class Kernels:
             There is no such kernel.
         """
         what, _, linear = site.partition(":")
-        if linear:
+        if what in ("shadow", "merge") and linear in INPUTS:
             (self._shadow if what == "shadow" else self._merge)(linear, chunk, block)
         elif site in INPUTS:
             name = f"main:{site}" if (block, site) in self.decoder.kept else site
             self.write(name, chunk, block, self.decoder.linears[block, site].main(self.read(INPUTS[site], chunk, block)))
         elif site in RESIDUALS:
             self._residual(site, chunk, block)
+        elif site in SITES:
+            getattr(self, f"_{site}")(chunk, block)
         else:
-            kernel = getattr(self, f"_{site}", None)
-            if kernel is None:
-                raise SocsimError(f"there is no kernel for site '{site}'")
-            kernel(chunk, block)
+            raise unknown_name("site", site, SITES)
 
     def _shadow(self, linear: str, chunk: int, block: int) -> None:
         found = self.decoder.linears[block, linear].shadow(self.read(INPUTS[linear], chunk, block))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from socsim.numerics.decoder import BLOCK_SITES, Array, Decoder, Kernels, Observe
+from socsim.numerics.decoder import BLOCK_SITES, RESIDUALS, Array, Decoder, Kernels, Observe
 
 Watch = Callable[[str, int, int, Array], None]
 """Sees a buffer when it is written: name, chunk, block, value."""
@@ -64,7 +64,7 @@ def hidden_states(
 
 def _float_work(kernels: Kernels, decoder: Decoder, site: str, chunk: int, block: int) -> None:
     """Run shadow and merge of a kept linear: behind it, or behind the residual addition in its subgraph."""
-    linear = {"attn_residual": "o_proj", "ffn_residual": "down_proj"}.get(site, site)
-    if (block, linear) in decoder.kept and site not in ("o_proj", "down_proj"):
+    linear = RESIDUALS.get(site, site)
+    if (block, linear) in decoder.kept and site not in RESIDUALS.values():
         kernels.run(f"shadow:{linear}", chunk, block)
         kernels.run(f"merge:{linear}", chunk, block)

@@ -72,9 +72,10 @@ class StaticLinear:
 
     def main(self, x: Array) -> Array:
         """Return the int8 product of inputs (rows, K), dequantized, of shape (rows, N)."""
-        product: Array = int8_matmul(quantize(x * self.inverse), self.packed) * self.scale
+        product = _dequantized(int8_matmul(quantize(x * self.inverse), self.packed), self.scale, x)
         if self.output_step is not None:
-            product = quantize(product / np.float32(self.output_step)) * np.float32(self.output_step)
+            step = x.dtype.type(self.output_step)
+            product = quantize(product / step) * step
         return product
 
     def shadow(self, x: Array) -> Shadow:
@@ -115,8 +116,7 @@ class RowLinear:
         """Return the int8 product of all other channels, of shape (rows, N)."""
         rest = np.where(self._outliers(x), np.float32(0.0), x)
         scale = np.maximum(np.abs(rest).max(axis=1, keepdims=True), np.float32(1e-12)) / np.float32(INT8_LIMIT)
-        product: Array = int8_matmul(quantize(rest / scale), self.packed) * (scale * self.weight_scale)
-        return product
+        return _dequantized(int8_matmul(quantize(rest / scale), self.packed), scale * self.weight_scale, x)
 
     def shadow(self, x: Array) -> Shadow:
         """Return the float product of the outlier channels."""
@@ -162,3 +162,9 @@ def _rounded_in_groups(values: Array, group_size: int) -> Array:
     scale = np.maximum(np.abs(padded).max(axis=2, keepdims=True), np.float32(1e-12)) / np.float32(INT8_LIMIT)
     rounded: Array = (quantize(padded / scale) * scale).reshape(rows, -1)[:, :length]
     return rounded
+
+
+def _dequantized(product: NDArray[np.int32], scale: Array, x: Array) -> Array:
+    """Return a product times its scales in the type of its input: numpy's own choice for int32 is float64."""
+    result: Array = np.multiply(product, scale, dtype=x.dtype)
+    return result

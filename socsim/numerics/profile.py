@@ -14,8 +14,9 @@ from socsim.numerics.forward import hidden_states
 
 CHUNK_TOKENS = 256
 """Tokens in which channels with outliers are counted, as in the paper's chunks."""
-BINS = np.logspace(-6.0, 6.0, 4801)
-"""Edges of the histogram of magnitudes: steps of 0.6 %."""
+_FIRST_BIN, _LAST_BIN = 107 << 7, 147 << 7
+BINS = (np.arange(_FIRST_BIN, _LAST_BIN + 1, dtype=np.uint32) << 16).view(np.float32)
+"""Edges of the histogram of magnitudes, from 2**-20 to 2**20: float32 numbers whose mantissa has 7 bits, so steps of at most 0.8 %."""
 TENSORS = tuple(dict.fromkeys(INPUTS.values()))
 """Buffers that linears read."""
 
@@ -29,7 +30,7 @@ class TensorProfile:
     channel_rms: NDArray[np.float32]
     """Root mean square of each channel, of shape (channels,)."""
     histogram: NDArray[np.int64]
-    """Number of magnitudes in each of `BINS`, of shape (bins,)."""
+    """Number of magnitudes in each of `BINS`, the lower edge included; smaller and larger ones are in the first and last."""
     output_rms: Mapping[str, float]
     """Root mean square of the output of each linear that reads the buffer."""
     output_max: Mapping[str, float]
@@ -63,7 +64,7 @@ class TensorProfile:
     def budget(self, channels: float) -> float:
         """Return the magnitude that on average no more than some channels of a chunk exceed."""
         ordered = np.sort(self.chunk_max, axis=None)[::-1]
-        place = int(channels * len(self.chunk_max))
+        place = int(channels * len(self.chunk_max) + 1e-9)
         return float(ordered[min(place, len(ordered) - 1)])
 
     def outlier_counts(self, threshold: float) -> NDArray[np.int64]:
@@ -74,7 +75,7 @@ class TensorProfile:
     def hot_channels(self, threshold: float, fraction: float) -> NDArray[np.bool_]:
         """Return which channels are outliers most often: at most a fraction of all, and none that never is one."""
         counts = self.outlier_counts(threshold)
-        order = np.lexsort((np.arange(len(counts)), -counts))[: int(fraction * len(counts))]
+        order = np.argsort(-counts, kind="stable")[: int(fraction * len(counts) + 1e-9)]
         hot = np.zeros(len(counts), dtype=np.bool_)
         hot[order] = counts[order] > 0
         return hot
@@ -110,8 +111,7 @@ def profile_text(
         maxima.setdefault(place, []).append(magnitude.max(axis=0))
         squares[place] = squares.get(place, 0.0) + np.square(value, dtype=np.float64).sum(axis=0)
         if name in TENSORS:
-            counts = np.histogram(np.clip(magnitude, BINS[0], BINS[-1]), BINS)[0]
-            histograms[place] = histograms.get(place, 0) + counts
+            histograms[place] = histograms.get(place, 0) + _histogram(magnitude)
 
     for window in windows:
         hidden_states(decoder, window, CHUNK_TOKENS, watch=watch)
@@ -127,6 +127,12 @@ def profile_text(
         )
         for block, name in histograms
     }
+
+
+def _histogram(magnitude: Array) -> NDArray[np.int64]:
+    """Count magnitudes by the upper half of their bits, which is many times faster than searching for their bins."""
+    upper = np.ascontiguousarray(magnitude, dtype=np.float32).view(np.uint32) >> 16
+    return np.bincount(np.clip(upper, _FIRST_BIN, _LAST_BIN - 1).ravel() - _FIRST_BIN, minlength=len(BINS) - 1)
 
 
 def _readers(buffer: str) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from socsim.errors import SocsimError
+from socsim.errors import SocsimError, unknown_name
 from socsim.numerics.decoder import INPUTS, Array, FloatLinear, Linear, Site
 from socsim.numerics.linears import INT8_LIMIT, GroupedLinear, RowLinear, StaticLinear, quantize_weight
 from socsim.numerics.profile import Profile, TensorProfile
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 Granularity = Literal["tensor", "channel"]
 """One scale for a weight matrix, as llm.npu has it, or one for each of its output channels."""
+Importance = Literal["max/scale", "max/rms", "error"]
+"""What ranks linears: largest input over the threshold of outliers (llm.npu) or over the usual input, or error without float work."""
+Fallback = Literal["max-abs", "clip"]
+"""Scale of a pruned linear: of its largest input, or of a kept one, which cuts outliers off."""
+
+_SMALLEST = 1e-12
+"""Stands for zero in divisors: of an input that is always zero."""
 
 
 class Scheme(Protocol):
@@ -84,15 +91,20 @@ class Static:
     A kept linear has the scale that leaves `outlier_channels` of a chunk beyond the int8 range on average, or that of a
     percentile of all magnitudes; the residual of these channels is multiplied in float. A pruned linear has the scale of the largest
     magnitude, or with ``clip`` that of a kept one, whose outliers are then cut off.
+
+    Raises
+    ------
+    SocsimError
+        An option is out of its range, or a percentile is given together with smoothing.
     """
 
     name: str
     weight_scales: Granularity = "channel"
     pruning_rate: float = 1.0
-    importance: Literal["max/scale", "max/rms", "error"] = "max/scale"
+    importance: Importance = "max/scale"
     outlier_channels: float = 15.0
     percentile: float | None = None
-    pruned_fallback: Literal["max-abs", "clip"] = "max-abs"
+    pruned_fallback: Fallback = "max-abs"
     smoothing: float | None = None
     """Exponent of activations in the smoothing factors (alpha of Xiao et al. 2023); none: no smoothing."""
     hot_fraction: float = 0.03
@@ -103,12 +115,22 @@ class Static:
     """Products are rounded to int8 with a static scale as well, as graphs of the vendor's runtime may do."""
 
     def __post_init__(self) -> None:
+        ranges = {"pruning_rate": 1, "outlier_channels": np.inf, "percentile": 100, "smoothing": 1, "hot_fraction": 1}
+        for field, highest in ranges.items():
+            value = getattr(self, field)
+            if value is not None and not 0 <= value <= highest:
+                raise SocsimError(f"{field} of scheme '{self.name}' should be a number from 0 to {highest}, not {value}")
+        for field, names in (("weight_scales", Granularity), ("importance", Importance), ("pruned_fallback", Fallback)):
+            if getattr(self, field) not in get_args(names):
+                raise unknown_name(field, getattr(self, field), get_args(names))
         if self.smoothing is not None and self.percentile is not None:
             raise SocsimError("a percentile of magnitudes is not known after smoothing; give outlier_channels instead")
 
     def linears(self, weights: Weights, profile: Profile) -> dict[Site, Linear]:
         """Return every linear of a model with static scales."""
-        factors = {place: smoothing_factors(weights, place, profile[place], self.smoothing) for place in profile} if self.smoothing else {}
+        factors: dict[tuple[int, str], Array] = {}
+        if self.smoothing is not None:
+            factors = {place: smoothing_factors(weights, place, each, self.smoothing) for place, each in profile.items()}
         smoothed = {place: each.divided(factors[place]) if factors else each for place, each in profile.items()}
         kept = self.kept(weights, smoothed, factors)
         result: dict[Site, Linear] = {}
@@ -118,12 +140,12 @@ class Static:
                 weight = weight * factors[place][:, None]
             quantized, scale = quantize_weight(weight, per_channel=self.weight_scales == "channel")
             tensor, keep = smoothed[place], (block, name) in kept
-            threshold = self.threshold(tensor) if keep or self.pruned_fallback == "clip" else tensor.largest
+            threshold = self.threshold(tensor) if keep or self.pruned_fallback == "clip" else max(tensor.largest, _SMALLEST)
             result[block, name] = StaticLinear.of(
                 weight if keep else None,
                 quantized,
                 scale,
-                max(threshold, 1e-12) / INT8_LIMIT,
+                threshold / INT8_LIMIT,
                 factors.get(place),
                 tensor.hot_channels(threshold, self.hot_fraction) if keep else None,
                 tensor.output_max[name] / INT8_LIMIT if self.static_output else None,
@@ -132,7 +154,8 @@ class Static:
 
     def threshold(self, tensor: TensorProfile) -> float:
         """Return the magnitude beyond which values of a kept linear's input are outliers."""
-        return tensor.budget(self.outlier_channels) if self.percentile is None else tensor.percentile(self.percentile)
+        magnitude = tensor.budget(self.outlier_channels) if self.percentile is None else tensor.percentile(self.percentile)
+        return max(magnitude, _SMALLEST)
 
     def kept(self, weights: Weights, smoothed: Profile, factors: Mapping[tuple[int, str], Array]) -> frozenset[Site]:
         """Return the linears whose outliers are kept: the most important ones; ties go to the earlier."""
@@ -148,11 +171,11 @@ class Static:
         if self.importance == "max/scale":
             return tensor.largest / self.threshold(tensor)
         if self.importance == "max/rms":
-            return tensor.largest / tensor.rms
+            return tensor.largest / max(tensor.rms, _SMALLEST)
         block, name = site
         weight = weights.blocks[block][name]
         factor = factors.get((block, INPUTS[name]), np.ones(len(weight), dtype=np.float32))
-        return rounding_error(tensor, weight * factor[:, None]) / tensor.output_rms[name] ** 2
+        return rounding_error(tensor, weight * factor[:, None]) / max(tensor.output_rms[name], _SMALLEST) ** 2
 
 
 def rounding_error(tensor: TensorProfile, weight: Array) -> float:
