@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from socsim import __version__
-from socsim.cli import calibrate, catalog, compare, run, validate, weights
+from socsim.cli import calibrate, catalog, compare, run, validate, verify, weights
 from socsim.cli.console import one_line, one_line_warnings
 from socsim.cli.options import SeveralFiles
 from socsim.errors import SocsimError
@@ -52,6 +52,7 @@ app.command("list", short_help="List socs, models, engines or schedulers.", epil
 app.command("show", short_help="Show every number of a SoC, model or engine with its source.", epilog=catalog.SHOW_EXAMPLES)(
     catalog.show_command
 )
+app.command("verify", short_help="Compute a real prompt in every scheduler's order.", epilog=verify.EXAMPLES)(verify.verify_command)
 app.add_typer(weights.app, name="weights", short_help="Fetch or add the weights of real models.")
 
 

@@ -126,7 +126,8 @@ def verify(
     results = []
     remeasured = measured_case(case, outliers) if measured_outliers else None
     for name in schedulers:
-        progress(name)
+        if name != SEQUENTIAL:
+            progress(name)
         result = first if name == SEQUENTIAL else run_case(case, name)
         logits = reference if name == SEQUENTIAL else replay(result.timeline, decoder, tokens)
         again = None if remeasured is None else run_case(remeasured, name).record["ttft_s"]

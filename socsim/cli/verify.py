@@ -1,0 +1,230 @@
+"""``socsim verify``: a real prompt, simulated and computed under every scheduler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from socsim.cli.console import make_console, one_line, print_json
+from socsim.cli.options import DEFAULT_ENGINE, DEFAULT_SOC, JsonOption, SetOption, SocOption, parse_count, parse_overrides
+from socsim.cli.progress import named_steps
+from socsim.cli.tables import make_table
+from socsim.errors import SocsimError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.console import Console
+
+    from socsim.numerics.tokenizer import Tokenizer
+    from socsim.numerics.verify import Verification
+
+EXIT_FAILED = 1
+Record = dict[str, Any]
+
+EXAMPLES = """\b
+Examples:
+  socsim verify
+  socsim verify --schedulers fifo,my_policies:shortest_first --prompt-tokens 500
+  socsim verify --measured-outliers --set engine.outlier_pruning_rate=0.5 --json
+"""
+
+
+def verify_command(
+    schedulers: Annotated[
+        str | None,
+        typer.Option(
+            "--schedulers", metavar="NAME,...", help="Policies, by name or module:function, separated by commas.  [default: all shipped]"
+        ),
+    ] = None,
+    prompt_tokens: Annotated[
+        int, typer.Option("--prompt-tokens", metavar="N", parser=parse_count, help="Tokens of the prompt, from the start of the text.")
+    ] = 256,
+    chunk_tokens: Annotated[int, typer.Option("--chunk-tokens", metavar="C", parser=parse_count, help="Tokens of a chunk.")] = 64,
+    weights: Annotated[str | None, typer.Option("--weights", metavar="NAME", help="Real model, from 'socsim weights list'.")] = None,
+    soc: SocOption = DEFAULT_SOC,
+    engine: Annotated[
+        str,
+        typer.Option("--engine", metavar="NAME|FILE", help="Runtime engine; its precision decides how linears are quantized."),
+    ] = DEFAULT_ENGINE,
+    text: Annotated[
+        Path | None, typer.Option("--text", metavar="FILE", help="Prompt, as UTF-8 text.  [default: documentation of Python]")
+    ] = None,
+    measured_outliers: Annotated[
+        bool, typer.Option("--measured-outliers", help="Simulate again with the outlier channels and disk fetches that occurred.")
+    ] = False,
+    settings: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate a real prompt under every scheduler, compute it in the simulated order, and compare the results bit by bit.
+
+    Each subgraph's kernel runs when the simulator starts it and sees only what subgraphs that ended before have written. Splitting the
+    prompt into chunks is checked as well. The exit code is 1 if anything differs.
+    """
+    overrides = parse_overrides(settings)
+    from socsim.numerics.profiles import calibration, load_profile
+    from socsim.numerics.tokenizer import load_tokenizer
+    from socsim.numerics.verify import SEQUENTIAL, verify
+    from socsim.numerics.weights import DEFAULT_WEIGHTS, load_weights
+    from socsim.schedulers import SCHEDULERS, load_scheduler
+
+    names = [name.strip() for name in schedulers.split(",")] if schedulers else list(SCHEDULERS)
+    for name in names:
+        load_scheduler(name)
+    model, tokenizer = load_weights(weights or DEFAULT_WEIGHTS), load_tokenizer(weights or DEFAULT_WEIGHTS)
+    tokens = prompt_of(tokenizer, prompt_tokens, text)
+    with named_steps("profiling", 17) as step:
+        profile = load_profile(calibration(model), progress=step)
+    with named_steps("computing", 2 + len([name for name in names if name != SEQUENTIAL])) as step:
+        found = verify(
+            model,
+            profile,
+            tokens,
+            soc,
+            engine,
+            names,
+            chunk_tokens=chunk_tokens,
+            overrides=overrides,
+            measured_outliers=measured_outliers,
+            progress=step,
+        )
+    record = to_record(found, tokenizer)
+    if as_json:
+        print_json(record)
+    else:
+        print_verification(make_console(), record)
+    if not found.passed:
+        one_line("error", "results differ")
+        raise typer.Exit(EXIT_FAILED)
+
+
+def prompt_of(tokenizer: Tokenizer, tokens: int, file: Path | None) -> NDArray[np.int64]:
+    """Return the first tokens of a text, which is not the one that scales are calibrated on.
+
+    Raises
+    ------
+    SocsimError
+        The text has fewer tokens, or none are asked for.
+    """
+    import numpy as np
+
+    from socsim.numerics.texts import default_text, read_text
+
+    if tokens < 1:
+        raise SocsimError(f"--prompt-tokens {tokens}: allowed: whole numbers from 1")
+    text = read_text(file) if file else default_text("evaluation")
+    ids = tokenizer.encode(text.text)
+    if len(ids) < tokens:
+        raise SocsimError(f"{text.name}: has {len(ids):,} tokens, fewer than the {tokens:,} asked for with --prompt-tokens")
+    return np.array(ids[:tokens], dtype=np.int64)
+
+
+def to_record(found: Verification, tokenizer: Tokenizer) -> Record:
+    """Return what was found under stable names, as ``--json`` prints it."""
+    from socsim.numerics.verify import FLOAT32_TOLERANCE, FLOAT64_TOLERANCE, outlier_means
+    from socsim.version import __version__
+
+    case, (channels, cold) = found.case, outlier_means(found.outliers)
+    return {
+        "schema_version": 1,
+        "socsim_version": __version__,
+        "soc": case.soc.name,
+        "model": case.llm.name,
+        "engine": case.engine.name,
+        "prompt_tokens": case.run.prompt_tokens,
+        "chunk_plan": [chunk.rows for chunk in case.chunks],
+        "quantization": case.engine.precision.quantization,
+        "kept_linears": len(found.outliers),
+        "passed": found.passed,
+        "schedulers": [
+            {
+                "scheduler": each.scheduler,
+                "ttft_s": each.ttft_s,
+                "measured_outliers_ttft_s": each.measured_ttft_s,
+                "subgraphs_moved": each.moved,
+                "bit_identical": each.identical,
+                "next_token": _token(each.logits, tokenizer),
+            }
+            for each in found.schedulers
+        ],
+        "chunked_over_unsplit": {
+            "float64_difference": found.float64_difference,
+            "float64_tolerance": FLOAT64_TOLERANCE,
+            "float32_difference": found.float32_difference,
+            "float32_tolerance": FLOAT32_TOLERANCE,
+            "next_token_equal": found.split_token_equal,
+            "next_token": _token(found.float32_logits, tokenizer),
+        },
+        "outliers": _outlier_rows(found),
+        "outlier_channels_mean": channels,
+        "cold_outlier_fraction": cold,
+        "overrides": dict(case.overrides),
+    }
+
+
+def _token(logits: Any, tokenizer: Tokenizer) -> Record:
+    token = int(logits.argmax())
+    return {"id": token, "text": tokenizer.decode([token])}
+
+
+def _outlier_rows(found: Verification) -> list[Record]:
+    """Return the float work that occurred, by linear over all blocks and chunks."""
+    from socsim.specs import LINEARS
+
+    rows = []
+    for linear in LINEARS:
+        shadows = [each for (_, name), group in found.outliers.items() if name == linear for each in group]
+        if shadows:
+            channels = [len(each.channels) for each in shadows]
+            rows.append(
+                {
+                    "linear": linear,
+                    "kept": sum(name == linear for _, name in found.outliers),
+                    "channels_mean": sum(channels) / len(channels),
+                    "channels_max": max(channels),
+                    "fetched_mean": sum(each.fetched for each in shadows) / len(shadows),
+                }
+            )
+    return rows
+
+
+def print_verification(console: Console, record: Record) -> None:
+    """Print what was found as tables."""
+    chunks, measured = record["chunk_plan"], any(each["measured_outliers_ttft_s"] is not None for each in record["schedulers"])
+    console.print(
+        f"{record['model']} on {record['soc']} under {record['engine']}: {record['prompt_tokens']} tokens, "
+        f"{len(chunks)} chunks of {max(chunks)}; outliers of {record['kept_linears']} linears kept"
+    )
+    console.print()
+    more = ["TTFT, measured outliers (ms)"] if measured else []
+    table = make_table(["scheduler", "logits", "next token", "subgraphs moved", "TTFT (ms)", *more], 2 + len(more))
+    for each in record["schedulers"]:
+        logits = "identical" if each["bit_identical"] else "DIFFER"
+        times = [each["ttft_s"], each["measured_outliers_ttft_s"]][: 1 + len(more)]
+        table.add_row(
+            each["scheduler"], logits, repr(each["next_token"]["text"]), str(each["subgraphs_moved"]), *(f"{1e3 * s:.1f}" for s in times)
+        )
+    console.print(table)
+    console.print("logits: of the last token, over the sequential order's, bit by bit; moved: starts at another place than there")
+    console.print()
+    split = record["chunked_over_unsplit"]
+    table = make_table(["chunked over unsplit prompt, not quantized", "", "largest difference", "allowed"], 2)
+    for dtype in ("float64", "float32"):
+        difference, tolerance = split[f"{dtype}_difference"], split[f"{dtype}_tolerance"]
+        table.add_row(f"hidden states, {dtype}", "ok" if difference <= tolerance else "TOO FAR", f"{difference:.1e}", f"{tolerance:.0e}")
+    equal = "ok" if split["next_token_equal"] else "DIFFERS"
+    table.add_row(f"next token {split['next_token']['text']!r}", equal, "", "")
+    console.print(table)
+    if record["outliers"]:
+        console.print()
+        table = make_table(["linear", "kept", "channels, mean", "channels, most", "fetched, mean"], 4)
+        for row in record["outliers"]:
+            means = f"{row['channels_mean']:.1f}", str(row["channels_max"]), f"{row['fetched_mean']:.1f}"
+            table.add_row(row["linear"], str(row["kept"]), *means)
+        console.print(table)
+        console.print(
+            f"outlier channels of one linear in one chunk; all: {record['outlier_channels_mean']:.1f}, "
+            f"{record['cold_outlier_fraction']:.0%} of them fetched from flash"
+        )
