@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "socsim").rglob("*.py"))
-HEAVY = ("pandas", "matplotlib", "typer", "rich", "scipy", "tomlkit")
+HEAVY = ("pandas", "matplotlib", "typer", "rich", "scipy", "tomlkit", "gguf", "tokenizers", "safetensors", "numkong")
 
 
 def imports(path: Path) -> set[str]:
@@ -46,6 +46,9 @@ def test_functions_are_short(path: Path) -> None:
         ("scipy", {"socsim/calibration/fit.py"}),
         ("tomlkit", {"socsim/calibration/files.py"}),
         ("pydantic", {"socsim/specs"}),
+        ("gguf", {"socsim/numerics/checkpoint.py"}),
+        ("tokenizers", {"socsim/numerics/tokenizer.py"}),
+        ("safetensors", {"socsim/numerics/fetching.py"}),
         ("typer", {"socsim/cli"}),
         ("rich", {"socsim/cli"}),
     ],

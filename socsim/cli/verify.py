@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,32 +65,16 @@ def verify_command(
     prompt into chunks is checked as well. The exit code is 1 if anything differs.
     """
     overrides = parse_overrides(settings)
-    from socsim.numerics.profiles import calibration, load_profile
     from socsim.numerics.tokenizer import load_tokenizer
-    from socsim.numerics.verify import SEQUENTIAL, verify
-    from socsim.numerics.weights import DEFAULT_WEIGHTS, load_weights
+    from socsim.numerics.weights import DEFAULT_WEIGHTS
     from socsim.schedulers import SCHEDULERS, load_scheduler
 
     names = [name.strip() for name in schedulers.split(",")] if schedulers else list(SCHEDULERS)
     for name in names:
         load_scheduler(name)
-    model, tokenizer = load_weights(weights or DEFAULT_WEIGHTS), load_tokenizer(weights or DEFAULT_WEIGHTS)
-    tokens = prompt_of(tokenizer, prompt_tokens, text)
-    with named_steps("profiling", 17) as step:
-        profile = load_profile(calibration(model), progress=step)
-    with named_steps("computing", 2 + len([name for name in names if name != SEQUENTIAL])) as step:
-        found = verify(
-            model,
-            profile,
-            tokens,
-            soc,
-            engine,
-            names,
-            chunk_tokens=chunk_tokens,
-            overrides=overrides,
-            measured_outliers=measured_outliers,
-            progress=step,
-        )
+    tokenizer = load_tokenizer(weights or DEFAULT_WEIGHTS)
+    options = {"chunk_tokens": chunk_tokens, "overrides": overrides, "measured_outliers": measured_outliers}
+    found = shown_verify(weights or DEFAULT_WEIGHTS, prompt_of(tokenizer, prompt_tokens, text), soc, engine, names, **options)
     record = to_record(found, tokenizer)
     if as_json:
         print_json(record)
@@ -98,6 +83,21 @@ def verify_command(
     if not found.passed:
         one_line("error", "results differ")
         raise typer.Exit(EXIT_FAILED)
+
+
+def shown_verify(weights: str, tokens: NDArray[np.int64], soc: str, engine: str, schedulers: Sequence[str], **options: Any) -> Verification:
+    """Verify, showing how far it is."""
+    from socsim.numerics.profiles import calibration, load_profile
+    from socsim.numerics.texts import WINDOW_TOKENS
+    from socsim.numerics.verify import SEQUENTIAL, verify
+    from socsim.numerics.weights import load_weights
+
+    model = load_weights(weights)
+    made_of = calibration(model)
+    with named_steps("profiling", len(range(0, made_of.tokens, WINDOW_TOKENS))) as step:
+        profile = load_profile(made_of, progress=step)
+    with named_steps("computing", 2 + len([name for name in schedulers if name != SEQUENTIAL])) as step:
+        return verify(model, profile, tokens, soc, engine, schedulers, progress=step, **options)
 
 
 def prompt_of(tokenizer: Tokenizer, tokens: int, file: Path | None) -> NDArray[np.int64]:

@@ -17,7 +17,8 @@ from socsim.numerics.replay import kept_linears_of, replay
 from socsim.numerics.schemes import Float32, PerGroup, Scheme, Static
 from socsim.numerics.weights import Weights
 from socsim.runs import Case, make_case, run_case
-from socsim.specs import LINEARS, Engine
+from socsim.specs import Engine
+from socsim.timeline import Timeline
 
 SEQUENTIAL = "sequential"
 FLOAT64_TOLERANCE = 1e-9
@@ -115,24 +116,21 @@ def verify(
     SocsimError
         A name is unknown, or a schedule reads what is not written.
     """
-    case = make_case(soc, weights.llm, engine, prompt_tokens=len(tokens), chunk_tokens=chunk_tokens, overrides=overrides)
-    if case.llm != weights.llm:
-        raise SocsimError("overrides of the model would compute another one than the weights are of")
+    case = _checked_case(weights, soc, engine, len(tokens), chunk_tokens, overrides)
     decoder = Decoder(weights, engine_scheme(case.engine, kept_linears_of(case.costs.graph)).linears(weights, profile))
-    outliers: dict[Site, list[Shadow]] = {site: [] for site in sorted(decoder.kept, key=lambda site: (site[0], LINEARS.index(site[1])))}
+    outliers: dict[Site, list[Shadow]] = {site: [] for site in decoder.linears if site in decoder.kept}
     progress(SEQUENTIAL)
     first = run_case(case, SEQUENTIAL)
     reference = replay(first.timeline, decoder, tokens, lambda site, _, found: outliers[site].append(found))
-    results = []
     remeasured = measured_case(case, outliers) if measured_outliers else None
+    results = []
     for name in schedulers:
         if name != SEQUENTIAL:
             progress(name)
         result = first if name == SEQUENTIAL else run_case(case, name)
         logits = reference if name == SEQUENTIAL else replay(result.timeline, decoder, tokens)
         again = None if remeasured is None else run_case(remeasured, name).record["ttft_s"]
-        moved = int(np.count_nonzero(_order(result.timeline.start_ns) != _order(first.timeline.start_ns)))
-        identical = logits.tobytes() == reference.tobytes()
+        moved, identical = _moved(result.timeline, first.timeline), logits.tobytes() == reference.tobytes()
         results.append(Replayed(name, result.record["ttft_s"], moved, logits, identical, again))
     progress("chunked and unsplit, not quantized")
     rows = max(chunk.rows for chunk in case.chunks)
@@ -143,8 +141,18 @@ def verify(
     return Verification(case, tuple(results), difference64, difference32, unsplit, same, outliers)
 
 
-def _order(start_ns: NDArray[np.int64]) -> NDArray[np.intp]:
-    return np.lexsort((np.arange(len(start_ns)), start_ns))
+def _moved(one: Timeline, other: Timeline) -> int:
+    """Return how many subgraphs start at another place of the order."""
+    orders = (np.lexsort((np.arange(len(each.start_ns)), each.start_ns)) for each in (one, other))
+    return int(np.count_nonzero(np.not_equal(*orders)))
+
+
+def _checked_case(weights: Weights, soc: str, engine: str, tokens: int, chunk_tokens: int | None, overrides: dict[str, Any] | None) -> Case:
+    """Return what is to be simulated, of the shape that the weights have."""
+    case = make_case(soc, weights.llm, engine, prompt_tokens=tokens, chunk_tokens=chunk_tokens, overrides=overrides)
+    if case.llm != weights.llm:
+        raise SocsimError("overrides of the model would compute another one than the weights are of")
+    return case
 
 
 def _split_difference(decoder: Decoder, tokens: NDArray[np.integer[Any]], rows: int) -> tuple[float, Array, Array]:
