@@ -65,7 +65,7 @@ def test_statistics_are_those_of_the_values(uneven: Weights) -> None:
         readers = [linear for linear in INPUTS if INPUTS[linear] == name]
         assert list(tensor.output_rms) == list(tensor.output_max) == readers
         for linear in readers:
-            output = np.concatenate([chunk for chunk in values[block, linear]]).astype(np.float64)
+            output = np.concatenate(values[block, linear]).astype(np.float64)
             assert tensor.output_rms[linear] == pytest.approx(np.sqrt((output**2).mean()), rel=1e-6)
             assert tensor.output_max[linear] == np.abs(output).max()
 
