@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from socsim import __version__
-from socsim.cli import calibrate, catalog, compare, run, validate, verify, weights
+from socsim.cli import accuracy, calibrate, catalog, compare, run, validate, verify, weights
 from socsim.cli.console import one_line, one_line_warnings
 from socsim.cli.options import SeveralFiles
 from socsim.errors import SocsimError
@@ -53,6 +53,9 @@ app.command("show", short_help="Show every number of a SoC, model or engine with
     catalog.show_command
 )
 app.command("verify", short_help="Compute a real prompt in every scheduler's order.", epilog=verify.EXAMPLES)(verify.verify_command)
+app.command("accuracy", short_help="Measure what quantization does to a real model.", epilog=accuracy.EXAMPLES)(
+    accuracy.accuracy_command
+)
 app.add_typer(weights.app, name="weights", short_help="Fetch or add the weights of real models.")
 
 

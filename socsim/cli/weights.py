@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from socsim.cli.accuracy import CALIBRATE_EXAMPLES, calibrate_weights_command
 from socsim.cli.console import make_console, print_json
 from socsim.cli.options import JsonOption
 from socsim.cli.progress import named_steps
@@ -123,3 +124,6 @@ def remove_command(name: Annotated[str, typer.Argument(metavar="NAME", help="A n
 
     remove_weights(name)
     typer.echo(f"removed weights '{name}'")
+
+
+app.command("calibrate", short_help="Record what the linears of a model read.", epilog=CALIBRATE_EXAMPLES)(calibrate_weights_command)

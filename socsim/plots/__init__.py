@@ -1,7 +1,8 @@
 """Figures for papers and documentation; nothing here simulates."""
 
+from socsim.plots.accuracy import pruning_curves, scheme_losses
 from socsim.plots.fits import latency_by_shape, parity
 from socsim.plots.gantt import gantt, mean_steps
 from socsim.plots.style import METADATA, STYLE, WIDTH_IN, save
 
-__all__ = ["METADATA", "STYLE", "WIDTH_IN", "gantt", "latency_by_shape", "mean_steps", "parity", "save"]
+__all__ = ["METADATA", "STYLE", "WIDTH_IN", "gantt", "latency_by_shape", "mean_steps", "parity", "pruning_curves", "save", "scheme_losses"]

@@ -1,0 +1,152 @@
+"""What quantization costs in accuracy, and what pruning of its float work brings in speed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from socsim.errors import SocsimError
+from socsim.plots.style import STYLE, WIDTH_IN
+
+Row = Mapping[str, Any]
+
+KL = "KL divergence from float32 (nats/token)"
+SCALES = {
+    "channel": ("#0072B2", "o", "weights per channel"),
+    "tensor": ("#D55E00", "s", "weights per tensor"),
+    None: ("#000000", "D", "groups"),
+}
+"""Color, marker and name by granularity of weights."""
+CURVES = {
+    ("shadow", "tensor"): ("#D55E00", "s", "shadow, weights per tensor"),
+    ("shadow", "channel"): ("#0072B2", "o", "shadow, weights per channel"),
+    ("shadow-plus", "channel"): ("#009E73", "^", "shadow-plus, weights per channel"),
+}
+"""Color, marker and name of the schemes that are pruned."""
+LABELED = (0.0, 0.85, 1.0)
+"""Pruning rates that stand beside their points."""
+SMALL_PT = 6.5
+LINE_IN = 0.17
+
+
+def scheme_losses(rows: Sequence[Row]) -> Figure:
+    """Draw the divergence of each scheme with its standard error, 7 in wide.
+
+    Parameters
+    ----------
+    rows
+        Records of `socsim.numerics.cases.records`; those without divergence are left out.
+
+    Raises
+    ------
+    SocsimError
+        No row is left.
+    """
+    shown = [row for row in rows if row["kl"] > 0.0]
+    if not shown:
+        raise SocsimError("scheme_losses: there are no quantized schemes to draw")
+    labels = list(dict.fromkeys(row["label"] for row in shown))
+    with matplotlib.style.context(STYLE):
+        figure = Figure(figsize=(WIDTH_IN[2], 0.7 + LINE_IN * len(labels)), layout="constrained")
+        ax = figure.subplots()
+        for row in shown:
+            color, marker, _ = _scale(row)
+            ax.errorbar(row["kl"], labels.index(row["label"]), xerr=_bar(row), color=color, marker=marker, markersize=4, linestyle="")
+        ax.set_yticks(range(len(labels)), labels)
+        ax.set_ylim(len(labels) - 0.5, -0.5)
+        ax.grid(axis="y", linewidth=0.3, color="#DDDDDD")
+        ax.set_axisbelow(True)
+        ax.set_xlabel(KL)
+        _log(ax, "x", [row["kl"] for row in shown])
+        looks = list(dict.fromkeys(_scale(row) for row in shown))
+        handles = [Line2D([], [], color=color, marker=marker, markersize=4, linestyle="", label=name) for color, marker, name in looks]
+        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    return figure
+
+
+def pruning_curves(rows: Sequence[Row], speeds: Mapping[str, Sequence[float]] | None = None) -> Figure:
+    """Draw divergence and perplexity against the share of linears without float work, or speed against divergence, 7 in wide.
+
+    Parameters
+    ----------
+    rows
+        Records of the curve: ``scheme``, ``weight_scales``, ``pruning_rate``, ``outlier_budget``, ``kl``, ``kl_se`` and
+        ``perplexity_change_percent``; of several outlier budgets, the first is drawn.
+    speeds
+        Prefill speed in tokens/s of each row, by the title of a panel; none: perplexity is drawn instead.
+
+    Raises
+    ------
+    SocsimError
+        There are no rows.
+    """
+    if not rows:
+        raise SocsimError("pruning_curves: there are no rows to draw")
+    budget = rows[0]["outlier_budget"]
+    places = [place for place, row in enumerate(rows) if row["outlier_budget"] == budget]
+    with matplotlib.style.context(STYLE):
+        figure = Figure(figsize=(WIDTH_IN[2], 2.35), layout="constrained")
+        first, *others = figure.subplots(1, 1 + len(speeds or [0]), squeeze=False)[0]
+        for key, (color, marker, _) in CURVES.items():
+            own = sorted((p for p in places if (rows[p]["scheme"], rows[p]["weight_scales"]) == key), key=lambda p: rows[p]["pruning_rate"])
+            look = {"color": color, "marker": marker, "markersize": 3.5, "linewidth": 1.0}
+            pruned, kl = [100.0 * rows[p]["pruning_rate"] for p in own], [rows[p]["kl"] for p in own]
+            first.errorbar(pruned, kl, yerr=[_bar(rows[p]) for p in own], **look)
+            if speeds is None:
+                others[0].plot(pruned, [rows[p]["perplexity_change_percent"] for p in own], **look)
+            for ax, values in zip(others, (speeds or {}).values(), strict=False):
+                ax.plot(kl, [values[p] for p in own], **look)
+                _label_rates(ax, [(rows[p]["pruning_rate"], rows[p]["kl"], values[p]) for p in own], color)
+        _finish(first, others, [rows[place]["kl"] for place in places], list(speeds or ()))
+        names = [Line2D([], [], color=c, marker=m, markersize=3.5, linewidth=1.0, label=name) for c, m, name in CURVES.values()]
+        figure.legend(handles=names, loc="outside upper center", ncols=len(names))
+    return figure
+
+
+def _finish(first: Axes, others: Sequence[Axes], divergences: Sequence[float], titles: Sequence[str]) -> None:
+    """Name axes."""
+    first.set_xlabel("linears without float work (%)")
+    first.set_ylabel("KL divergence (nats/token)")
+    _log(first, "y", divergences)
+    for ax, title in zip(others, titles, strict=False):
+        ax.set_title(title)
+        ax.set_xlabel("KL divergence (nats/token)")
+        _log(ax, "x", divergences)
+        ax.set_ylim(bottom=0.0)
+    if titles:
+        others[0].set_ylabel("prefill (tokens/s)")
+    else:
+        others[0].set_xlabel("linears without float work (%)")
+        others[0].set_ylabel("perplexity over float32 (%)")
+
+
+def _label_rates(ax: Axes, points: Sequence[tuple[float, float, float]], color: str) -> None:
+    """Write some pruning rates beside their points."""
+    for rate, x, y in points:
+        if rate in LABELED:
+            ax.annotate(f"{100 * rate:g} %", (x, y), (3, -8), textcoords="offset points", fontsize=SMALL_PT, color=color)
+
+
+def _scale(row: Row) -> tuple[str, str, str]:
+    return SCALES.get(row["weight_scales"], SCALES[None])
+
+
+def _bar(row: Row) -> float:
+    """Return the length of an error bar: one standard error, as long as there are two predictions."""
+    return float(row["kl_se"])
+
+
+def _log(ax: Axes, axis: str, values: Sequence[float]) -> None:
+    """Make an axis logarithmic with plain numbers."""
+    chosen: Any = ax.xaxis if axis == "x" else ax.yaxis
+    ax.set(**{f"{axis}scale": "log", f"{axis}lim": (min(values) / 1.4, max(values) * 1.4)})
+    few = max(values) / min(values) < 20.0
+    chosen.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0, 3.0)))
+    chosen.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    chosen.set_minor_formatter(NullFormatter())
