@@ -33,6 +33,8 @@ ROWS = {
     "operators_llm_npu_fig8": 16,
     "operators_llm_npu_table3": 24,
     "operators_xiaomi14u_ggml": 12,
+    "smollm2_outlier_importance": 210,
+    "smollm2_pruning_curve": 30,
     "soc_facts": 174,
     "system_llm_npu_fig14": 37,
     "system_llm_npu_fig15": 12,

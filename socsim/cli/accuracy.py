@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from socsim.cli.console import make_console, one_line, print_json
 from socsim.cli.files import check_outputs
 from socsim.cli.options import JsonOption, parse_count
 from socsim.cli.progress import named_steps
-from socsim.cli.tables import make_table, signed_percent
+from socsim.cli.tables import make_table
 from socsim.errors import SocsimError, unknown_name
 
 if TYPE_CHECKING:
@@ -41,6 +42,14 @@ Examples:
 """
 
 NameOption = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Weights, from 'socsim weights list'.")]
+TableOption = Annotated[
+    str,
+    typer.Option(
+        "--table",
+        metavar="|".join(TABLES),
+        help="Schemes beside each other; from shadow to shadow-plus; by pruning rate; or how far outliers of each linear go.",
+    ),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Compute it again.")]
 
 
@@ -55,14 +64,7 @@ def accuracy_command(
         list[float] | None,
         typer.Option("--pruning-rate", metavar="R", help="Share of linears without float work, of shadow and shadow-plus; repeatable."),
     ] = None,
-    table: Annotated[
-        str,
-        typer.Option(
-            "--table",
-            metavar="|".join(TABLES),
-            help="Schemes beside each other; from shadow to shadow-plus; by pruning rate; or how far outliers of each linear go.",
-        ),
-    ] = "schemes",
+    table: TableOption = "schemes",
     text: Annotated[
         Path | None, typer.Option("--text", metavar="FILE", help="Text to measure on, in UTF-8.  [default: documentation of Python]")
     ] = None,
@@ -90,30 +92,34 @@ def accuracy_command(
     if plot and table == "importance":
         raise SocsimError(f"--plot '{plot}': there is no figure of --table importance")
     use_one_thread_per_product()
-    from socsim.numerics.cases import ablation_cases, curve_cases, scheme_cases
-
     names = [name.strip() for each in schemes or () for name in each.split(",")]
-    if table != "schemes" and (names or pruning_rate or weight_scales != "both"):
-        raise SocsimError(f"--table {table}: has schemes of its own; --schemes, --weight-scales and --pruning-rate go with 'schemes' only")
+    cases = cases_of(table, names, weight_scales, pruning_rate or ())
     made_of = calibration_of(weights, calibration_text, calibration_tokens)
-    if table == "importance":
-        report = importance_report(made_of)
-    else:
-        cases = {"ablation": ablation_cases, "curve": curve_cases}.get(table, lambda: scheme_cases(names, weight_scales, pruning_rate))()
-        report = accuracy_report(study_of(made_of, text, tokens), cases)
+    report = accuracy_report(study_of(made_of, text, tokens), cases) if cases else importance_report(made_of)
     given = {
         "--table": table if table != "schemes" else None,
         "--schemes": ",".join(names),
         "--weight-scales": weight_scales if weight_scales != "both" else None,
         "--pruning-rate": " --pruning-rate ".join(f"{rate:g}" for rate in pruning_rate or ()),
-        "--text": text,
-        "--tokens": None if table == "importance" else tokens,
+        "--text": text if cases else None,
+        "--tokens": tokens if cases else None,
         "--calibration-text": calibration_text,
         "--calibration-tokens": calibration_tokens if calibration_tokens != 8192 else None,
         "--weights": weights,
     }
     report |= {"table": table, "command": "socsim accuracy" + "".join(f" {option} {value}" for option, value in given.items() if value)}
     show(report, as_json, plot, output)
+
+
+def cases_of(table: str, names: list[str], weight_scales: str, rates: Sequence[float]) -> list[Case]:
+    """Return the rows of a table; none of that of importance, for which nothing is measured."""
+    from socsim.numerics.cases import ablation_cases, curve_cases, scheme_cases
+
+    if table == "schemes":
+        return scheme_cases(names, weight_scales, rates)
+    if names or rates or weight_scales != "both":
+        raise SocsimError(f"--table {table}: has schemes of its own; --schemes, --weight-scales and --pruning-rate go with 'schemes' only")
+    return {"ablation": ablation_cases, "curve": curve_cases}.get(table, list)()
 
 
 def use_one_thread_per_product() -> None:
@@ -202,9 +208,13 @@ def print_accuracy(console: Console, report: Record) -> None:
     columns += [*(["words\n(%)"] if wide else []), "kept", "float\nchan.", "fetched", "hot\n(%)", "MACs\n(%)"]
     table = make_table(columns, len(columns) - (2 if wide else 1))
     for row in report["rows"]:
-        cells = [row["label"], *([(row["weight_scales"] or "-").partition(" ")[0]] if wide else []), _with_se(row, "kl", 4)]
+        cells = [
+            row["label"].removesuffix(" pruned"),
+            *([(row["weight_scales"] or "-").partition(" ")[0]] if wide else []),
+            _with_se(row, "kl", 4),
+        ]
         cells += [_with_se(row, "perplexity", 2)] if wide else []
-        cells.append(f"{signed_percent(row['perplexity_change_percent'])} ±{row['perplexity_change_se_percent']:.1f}")
+        cells.append(_value(row["perplexity_change_percent"], row["perplexity_change_se_percent"], 1, "+"))
         cells.append(_with_se(row, "top1_agreement", 1, 100.0))
         cells += [_with_se(row, "last_word_accuracy", 0, 100.0)] if wide else []
         cells += [str(row["kept_linears"]), f"{row['outlier_channels']:.1f}", f"{row['fetched_channels']:.1f}"]
@@ -218,8 +228,8 @@ def print_accuracy(console: Console, report: Record) -> None:
         f"{report['calibration_tokens']:,} tokens of {report['calibration_text']} (SHA-256 {report['calibration_text_sha256'][:12]})."
     )
     console.print(
-        "85 %: of the linears pruned (, 5: outlier channels aimed at). KL: divergence from float32 a token; change: of perplexity; "
-        "top-1: agreement with float32; words: last words guessed; "
+        "85 %: of the linears pruned; 5 ch.: so many float channels aimed at. KL: divergence from float32 a token; change: of "
+        "perplexity; top-1: agreement with float32; words: last words guessed; "
         f"±: standard error. kept: of {first['linears']} linears, those with float work; float chan.: multiplied in float in one of these "
         f"and one chunk of {report['chunk_tokens']} tokens; fetched: read from flash; hot: in memory; MACs: in float, of all linears'."
     )
@@ -229,7 +239,15 @@ def _with_se(row: Record, name: str, digits: int, factor: float = 1.0) -> str:
     """Return a measure with its standard error."""
     if row[f"{name}_se"] is None:
         return "-"
-    return f"{factor * row[name]:.{digits}f} ±{factor * row[f'{name}_se']:.{digits}f}"
+    return _value(factor * row[name], factor * row[f"{name}_se"], digits)
+
+
+def _value(value: float, error: float, digits: int, sign: str = "") -> str:
+    """Return a number with its standard error; large ones have fewer digits, so that columns stay narrow."""
+    if max(abs(value), error) >= 1e4:
+        return f"{value:{sign}.2g} ±{error:.0g}"
+    digits = max(digits - max(len(f"{max(abs(value), error):.0f}") - 2, 0), 0)
+    return f"{value:{sign}.{digits}f} ±{error:.{digits}f}"
 
 
 def print_importance(console: Console, report: Record) -> None:

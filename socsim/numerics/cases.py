@@ -65,7 +65,7 @@ def scheme_cases(names: Sequence[str] | None = None, weight_scales: str = "both"
             if hasattr(scheme, "weight_scales"):
                 scheme = replace(scheme, weight_scales=granularity)
             own = (rates or DEFAULT_RATES[name]) if name in DEFAULT_RATES else ()
-            cases += [Case(f"{name} {100 * rate:.3g} %", replace(scheme, pruning_rate=rate)) for rate in own]
+            cases += [Case(f"{name}, {100 * rate:.3g} % pruned", replace(scheme, pruning_rate=rate)) for rate in own]
             cases += [] if own else [Case(name, scheme)]
     return list(dict.fromkeys(cases))
 
@@ -76,16 +76,16 @@ def ablation_cases() -> list[Case]:
     channel = replace(paper, weight_scales="channel")
     smooth = replace(channel, name="shadow-plus", smoothing=0.7)
     return [
-        Case("shadow as in the paper: weights per tensor, importance max/scale", paper),
-        Case("weights per channel", channel),
-        Case("weights per channel, importance max/rms", replace(channel, importance="max/rms")),
-        Case("weights per channel, importance by error", replace(channel, importance="error")),
-        Case("weights per channel, smoothing 0.7", smooth),
-        Case("shadow-plus: weights per channel, smoothing 0.7, importance max/rms", replace(smooth, importance="max/rms")),
-        Case("weights per channel, smoothing 0.7, importance by error", replace(smooth, importance="error")),
-        Case("shadow-plus with smoothing 0.5", replace(smooth, importance="max/rms", smoothing=0.5)),
-        Case("shadow-plus with weights per tensor", replace(smooth, importance="max/rms", weight_scales="tensor")),
-        Case("shadow-plus with nothing kept", replace(smooth, importance="max/rms", pruning_rate=1.0)),
+        Case("shadow: weights per tensor, max/scale", paper),
+        Case("shadow: weights per channel, max/scale", channel),
+        Case("shadow: weights per channel, max/rms", replace(channel, importance="max/rms")),
+        Case("shadow: weights per channel, error", replace(channel, importance="error")),
+        Case("+ smoothing 0.7, max/scale", smooth),
+        Case("+ smoothing 0.7, max/rms (shadow-plus)", replace(smooth, importance="max/rms")),
+        Case("+ smoothing 0.7, error", replace(smooth, importance="error")),
+        Case("shadow-plus, smoothing 0.5", replace(smooth, importance="max/rms", smoothing=0.5)),
+        Case("shadow-plus, weights per tensor", replace(smooth, importance="max/rms", weight_scales="tensor")),
+        Case("shadow-plus, nothing kept", replace(smooth, importance="max/rms", pruning_rate=1.0)),
     ]
 
 
@@ -98,8 +98,8 @@ def curve_cases() -> list[Case]:
     by_rate = [replace(scheme, pruning_rate=rate) for scheme in curves for rate in CURVE_RATES]
     by_budget = [replace(each, pruning_rate=BUDGET_RATE, outlier_channels=budget) for each in curves for budget in CURVE_BUDGETS]
     return [
-        *(Case(f"{each.name} {100 * each.pruning_rate:.3g} %", each) for each in by_rate),
-        *(Case(f"{each.name} {100 * each.pruning_rate:.3g} %, {each.outlier_channels:g}", each) for each in by_budget),
+        *(Case(f"{each.name}, {100 * each.pruning_rate:.3g} % pruned", each) for each in by_rate),
+        *(Case(f"{each.name}, {each.outlier_channels:g} ch.", each) for each in by_budget),
     ]
 
 

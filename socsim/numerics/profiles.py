@@ -101,7 +101,7 @@ def load_profile(made_of: Calibration, *, force: bool = False, progress: Callabl
 def read_profile(made_of: Calibration) -> Profile | None:
     """Return a profile from the cache; none if it is not there, or damaged."""
     try:
-        with np.load(made_of.path, allow_pickle=False) as file:
+        with made_of.path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             if json.loads(str(file["about"])) != made_of.about:
                 return None
             arrays = {name: file[name] for name in file.files if name != "about"}

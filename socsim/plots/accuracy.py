@@ -29,9 +29,9 @@ CURVES = {
     ("shadow-plus", "channel"): ("#009E73", "^", "shadow-plus, weights per channel"),
 }
 """Color, marker and name of the schemes that are pruned."""
-LABELED = (0.0, 0.85, 1.0)
-"""Pruning rates that stand beside their points."""
-SMALL_PT = 6.5
+USUAL_RATE = 0.85
+"""Pruning rate whose points have a ring."""
+RING: dict[str, Any] = {"marker": "o", "markersize": 8.0, "fillstyle": "none", "markeredgewidth": 0.8, "color": "black", "linestyle": ""}
 LINE_IN = 0.17
 
 
@@ -102,35 +102,34 @@ def pruning_curves(rows: Sequence[Row], speeds: Mapping[str, Sequence[float]] | 
                 others[0].plot(pruned, [rows[p]["perplexity_change_percent"] for p in own], **look)
             for ax, values in zip(others, (speeds or {}).values(), strict=False):
                 ax.plot(kl, [values[p] for p in own], **look)
-                _label_rates(ax, [(rows[p]["pruning_rate"], rows[p]["kl"], values[p]) for p in own], color)
-        _finish(first, others, [rows[place]["kl"] for place in places], list(speeds or ()))
+                usual = [p for p in own if rows[p]["pruning_rate"] == USUAL_RATE]
+                ax.plot([rows[p]["kl"] for p in usual], [values[p] for p in usual], **RING)
+        _finish(first, others, [rows[place] for place in places], list(speeds or ()))
         names = [Line2D([], [], color=c, marker=m, markersize=3.5, linewidth=1.0, label=name) for c, m, name in CURVES.values()]
+        names += [Line2D([], [], label=f"{100 * USUAL_RATE:g} % pruned", **RING)] if speeds else []
         figure.legend(handles=names, loc="outside upper center", ncols=len(names))
     return figure
 
 
-def _finish(first: Axes, others: Sequence[Axes], divergences: Sequence[float], titles: Sequence[str]) -> None:
+def _finish(first: Axes, others: Sequence[Axes], rows: Sequence[Row], titles: Sequence[str]) -> None:
     """Name axes."""
-    first.set_xlabel("linears without float work (%)")
+    divergences = [row["kl"] for row in rows]
+    for ax in (first, *([] if titles else others)):
+        ax.set_xlabel("linears without float work (%)")
+        ax.set_xticks(range(0, 101, 20))
     first.set_ylabel("KL divergence (nats/token)")
     _log(first, "y", divergences)
     for ax, title in zip(others, titles, strict=False):
         ax.set_title(title)
         ax.set_xlabel("KL divergence (nats/token)")
         _log(ax, "x", divergences)
-        ax.set_ylim(bottom=0.0)
     if titles:
         others[0].set_ylabel("prefill (tokens/s)")
-    else:
-        others[0].set_xlabel("linears without float work (%)")
-        others[0].set_ylabel("perplexity over float32 (%)")
-
-
-def _label_rates(ax: Axes, points: Sequence[tuple[float, float, float]], color: str) -> None:
-    """Write some pruning rates beside their points."""
-    for rate, x, y in points:
-        if rate in LABELED:
-            ax.annotate(f"{100 * rate:g} %", (x, y), (3, -8), textcoords="offset points", fontsize=SMALL_PT, color=color)
+        return
+    others[0].set_ylabel("perplexity over float32 (%)")
+    losses = [row["perplexity_change_percent"] for row in rows]
+    if min(losses) > 0.0:
+        _log(others[0], "y", losses)
 
 
 def _scale(row: Row) -> tuple[str, str, str]:
@@ -146,7 +145,7 @@ def _log(ax: Axes, axis: str, values: Sequence[float]) -> None:
     """Make an axis logarithmic with plain numbers."""
     chosen: Any = ax.xaxis if axis == "x" else ax.yaxis
     ax.set(**{f"{axis}scale": "log", f"{axis}lim": (min(values) / 1.4, max(values) * 1.4)})
-    few = max(values) / min(values) < 20.0
+    few = max(values) / min(values) < 50.0
     chosen.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0, 3.0)))
     chosen.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     chosen.set_minor_formatter(NullFormatter())
