@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -54,3 +56,17 @@ def test_what_is_watched() -> None:
     assert shapes == {
         site: (3, {"k_proj": 16, "v_proj": 16, "gate_proj": 96, "up_proj": 96, "activation": 96}.get(site, 64)) for site in shapes
     }
+
+
+def test_what_a_block_leaves_behind() -> None:
+    """Of the blocks before, only keys, values and the stream are still in memory."""
+    alive: list[tuple[str, int, int, weakref.ref[Array]]] = []
+
+    def watch(name: str, chunk: int, block: int, value: Array) -> None:
+        if name == "attn_norm":
+            before = {(old, other) for old, at, other, array in alive if array() is not None and (at, other) < (chunk, block)}
+            assert {old for old, _ in before} <= {"k_proj", "v_proj"}
+            assert chunk == block == 0 or before
+        alive.append((name, chunk, block, weakref.ref(value)))
+
+    hidden_states(Decoder(WEIGHTS), TOKENS, 10, watch=watch)

@@ -178,6 +178,7 @@ def test_rows_by_hand() -> None:
     assert shadow.result is not None
     np.testing.assert_allclose(shadow.result, [[-762.0, 762.0], [381.0, -381.0]], rtol=1e-6)
     assert (shadow.channels.tolist(), shadow.fetched, shadow.macs) == ([1], 0, 2 * 1 * 2)
+    assert linear.shadow(float32([[9.0, -9.0, 0.5]] * 5)).macs == 5 * 2 * 2  # rows, channels, outputs
     below = float32([[1.27, -5.99, 0.5]])
     assert linear.shadow(below) is NO_SHADOW
     assert linear.kept
@@ -216,6 +217,20 @@ def test_a_group_of_everything_is_one_scale() -> None:
     row = RowLinear.of(weight, np.inf, per_channel=True)
     np.testing.assert_allclose(GroupedLinear.of(weight, 10).main(x), row.main(x), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(GroupedLinear.of(weight, 99).main(x), row.main(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e6])
+def test_any_size_of_values(size: float) -> None:
+    """Inputs or weights a million times smaller or larger give a product as much smaller or larger."""
+    rng = np.random.default_rng(3)
+    x, weight, factor = float32(rng.uniform(-5, 5, (3, 10))), float32(rng.standard_normal((10, 4))), np.float32(size)
+    per_group, rows = GroupedLinear.of(weight, 4).main(x), RowLinear.of(weight, np.inf, per_channel=True).main(x)
+    product = static(weight, 0.05).main(x)
+    for inputs, weights in ((x * factor, weight), (x, weight * factor)):
+        np.testing.assert_allclose(GroupedLinear.of(weights, 4).main(inputs), per_group * factor, rtol=0.1, atol=0.02 * size)
+        np.testing.assert_allclose(RowLinear.of(weights, np.inf, per_channel=True).main(inputs), rows * factor, rtol=0.1, atol=0.02 * size)
+        scale = 0.05 * size if inputs is not x else 0.05
+        np.testing.assert_allclose(static(weights, scale).main(inputs), product * factor, rtol=0.1, atol=0.02 * size)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

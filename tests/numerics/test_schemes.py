@@ -88,6 +88,7 @@ def test_the_same_bytes_twice(name: str) -> None:
 def test_the_schemes() -> None:
     assert list(SCHEMES) == ["float32", "per-tensor", "per-group", "smoothquant", "llm-int8", "shadow", "shadow-plus"]
     assert all(scheme.name == name for name, scheme in SCHEMES.items())
+    assert (LlmInt8().threshold, PerGroup().group_size) == (6.0, 32)  # as published
     weights, profile = profiled(0)
     assert all(list(scheme.linears(weights, profile)) == SITES for scheme in SCHEMES.values())
     kinds = {name: {type(linear) for linear in scheme.linears(weights, profile).values()} for name, scheme in SCHEMES.items()}
@@ -361,3 +362,15 @@ def test_inputs_that_are_always_zero(importance: Any, rate: float) -> None:
         linears = scheme.linears(SMALL, profile)
         for (_, name), linear in linears.items():
             assert not linear.main(np.zeros((2, len(SMALL.blocks[0][name])), dtype=np.float32)).any()
+
+
+def test_tiny_inputs_have_tiny_scales() -> None:
+    tiny = {name: [value * 1e-6 for value in values] for name, values in MAXIMA.items()}
+    for rate in (0.0, 1.0):
+        scheme = Static("x", pruning_rate=rate, outlier_channels=1)
+        scales = [
+            [linear.scale for linear in scheme.linears(SMALL, by_hand(maxima, RMS)).values() if isinstance(linear, StaticLinear)]
+            for maxima in (MAXIMA, tiny)
+        ]
+        for normal, small in zip(*scales, strict=True):
+            np.testing.assert_allclose(small, normal * 1e-6, rtol=1e-5)
