@@ -91,6 +91,8 @@ def test_the_schemes() -> None:
     assert (LlmInt8().threshold, PerGroup().group_size) == (6.0, 32)  # as published
     weights, profile = profiled(0)
     assert all(list(scheme.linears(weights, profile)) == SITES for scheme in SCHEMES.values())
+    kept = {name: sum(linear.kept for linear in scheme.linears(weights, profile).values()) for name, scheme in SCHEMES.items()}
+    assert kept == {"shadow": 21, "llm-int8": 21, "shadow-plus": 3, "per-tensor": 0, "smoothquant": 0, "per-group": 0, "float32": 0}
     kinds = {name: {type(linear) for linear in scheme.linears(weights, profile).values()} for name, scheme in SCHEMES.items()}
     assert kinds["per-group"] == {GroupedLinear}
     assert kinds["llm-int8"] == {RowLinear}
@@ -176,14 +178,17 @@ def test_importance_is_the_largest_input_over_the_usual() -> None:
     assert kept_in_order(by_hand(MAXIMA, RMS), importance="max/rms") == order
 
 
-def test_importance_is_the_error_without_float_work() -> None:
+@pytest.mark.parametrize("smoothing", [None, 0.2])
+def test_importance_is_the_error_without_float_work(smoothing: float | None) -> None:
     output_rms = dict(zip(LINEARS, (0.3, 2.0, 0.7, 1.0, 0.2, 5.0, 0.4), strict=True))
-    scores = {}
+    profile, scores = by_hand(MAXIMA, RMS, output_rms), {}
     for name in LINEARS:
-        weight, step = SMALL.blocks[0][name].astype(np.float64), max(MAXIMA[INPUTS[name]]) / 127
-        noise = min(step * step / 12, RMS[INPUTS[name]] ** 2)
-        scores[name] = noise * (weight**2).sum() / weight.shape[1] / output_rms[name] ** 2
-    assert kept_in_order(by_hand(MAXIMA, RMS, output_rms), importance="error") == sorted(LINEARS, key=lambda name: -scores[name])
+        place, weight = (0, INPUTS[name]), SMALL.blocks[0][name].astype(np.float64)
+        factor = np.ones(len(weight)) if smoothing is None else smoothing_factors(SMALL, place, profile[place], smoothing)
+        step = max(MAXIMA[INPUTS[name]] / factor) / 127
+        noise = np.minimum(step * step / 12, (RMS[INPUTS[name]] / factor) ** 2)
+        scores[name] = (noise[:, None] * (weight * factor[:, None]) ** 2).sum() / weight.shape[1] / output_rms[name] ** 2
+    assert kept_in_order(profile, importance="error", smoothing=smoothing) == sorted(LINEARS, key=lambda name: -scores[name])
 
 
 def test_importance_after_smoothing() -> None:
