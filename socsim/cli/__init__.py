@@ -53,9 +53,7 @@ app.command("show", short_help="Show every number of a SoC, model or engine with
     catalog.show_command
 )
 app.command("verify", short_help="Compute a real prompt in every scheduler's order.", epilog=verify.EXAMPLES)(verify.verify_command)
-app.command("accuracy", short_help="Measure what quantization does to a real model.", epilog=accuracy.EXAMPLES)(
-    accuracy.accuracy_command
-)
+app.command("accuracy", short_help="Measure what quantization does to a real model.", epilog=accuracy.EXAMPLES)(accuracy.accuracy_command)
 app.add_typer(weights.app, name="weights", short_help="Fetch or add the weights of real models.")
 
 

@@ -14,12 +14,9 @@ from socsim.cli.console import make_console, one_line, print_json
 from socsim.cli.files import check_outputs
 from socsim.cli.options import JsonOption, parse_count
 from socsim.cli.progress import named_steps
-from socsim.cli.tables import make_table
 from socsim.errors import SocsimError, unknown_name
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from socsim.numerics.accuracy import Study
     from socsim.numerics.cases import Case
     from socsim.numerics.profiles import Calibration
@@ -181,10 +178,10 @@ def show(report: Record, as_json: bool, plot: Path | None, output: Path | None) 
     """Print and write what was found."""
     if as_json:
         print_json(report)
-    elif report["table"] == "importance":
-        print_importance(make_console(), report)
     else:
-        print_accuracy(make_console(), report)
+        from socsim.cli.quantization import print_accuracy, print_importance
+
+        (print_importance if report["table"] == "importance" else print_accuracy)(make_console(), report)
     if output is not None:
         from socsim.numerics.cases import to_csv
 
@@ -199,66 +196,6 @@ def show(report: Record, as_json: bool, plot: Path | None, output: Path | None) 
 
         save((pruning_curves if report["table"] == "curve" else scheme_losses)(report["rows"]), plot)
         one_line("wrote", plot)
-
-
-def print_accuracy(console: Console, report: Record) -> None:
-    """Print measures of schemes as a table."""
-    wide = report["table"] != "ablation"  # there, what schemes are called says all options
-    columns = ["scheme", *(["weight\nscales"] if wide else []), "KL (nats)", *(["perplexity"] if wide else []), "change (%)", "top-1 (%)"]
-    columns += [*(["words\n(%)"] if wide else []), "kept", "float\nchan.", "fetched", "hot\n(%)", "MACs\n(%)"]
-    table = make_table(columns, len(columns) - (2 if wide else 1))
-    for row in report["rows"]:
-        cells = [
-            row["label"].removesuffix(" pruned"),
-            *([(row["weight_scales"] or "-").partition(" ")[0]] if wide else []),
-            _with_se(row, "kl", 4),
-        ]
-        cells += [_with_se(row, "perplexity", 2)] if wide else []
-        cells.append(_value(row["perplexity_change_percent"], row["perplexity_change_se_percent"], 1, "+"))
-        cells.append(_with_se(row, "top1_agreement", 1, 100.0))
-        cells += [_with_se(row, "last_word_accuracy", 0, 100.0)] if wide else []
-        cells += [str(row["kept_linears"]), f"{row['outlier_channels']:.1f}", f"{row['fetched_channels']:.1f}"]
-        cells += ["-" if row["hot_share"] is None else f"{100 * row['hot_share']:.0f}", f"{100 * row['shadow_mac_share']:.2f}"]
-        table.add_row(*cells)
-    console.print(table)
-    first = report["rows"][0]
-    console.print(
-        f"{report['weights']} on {report['tokens']:,} tokens of {report['text']} (SHA-256 {report['text_sha256'][:12]}): "
-        f"{first['predictions']:,} predictions, {first['last_words']} last words of passages. Scales and outliers from "
-        f"{report['calibration_tokens']:,} tokens of {report['calibration_text']} (SHA-256 {report['calibration_text_sha256'][:12]})."
-    )
-    console.print(
-        "85 %: of the linears pruned; 5 ch.: so many float channels aimed at. KL: divergence from float32 a token; change: of "
-        "perplexity; top-1: agreement with float32; words: last words guessed; "
-        f"±: standard error. kept: of {first['linears']} linears, those with float work; float chan.: multiplied in float in one of these "
-        f"and one chunk of {report['chunk_tokens']} tokens; fetched: read from flash; hot: in memory; MACs: in float, of all linears'."
-    )
-
-
-def _with_se(row: Record, name: str, digits: int, factor: float = 1.0) -> str:
-    """Return a measure with its standard error."""
-    if row[f"{name}_se"] is None:
-        return "-"
-    return _value(factor * row[name], factor * row[f"{name}_se"], digits)
-
-
-def _value(value: float, error: float, digits: int, sign: str = "") -> str:
-    """Return a number with its standard error; large ones have fewer digits, so that columns stay narrow."""
-    if max(abs(value), error) >= 1e4:
-        return f"{value:{sign}.2g} ±{error:.0g}"
-    digits = max(digits - max(len(f"{max(abs(value), error):.0f}") - 2, 0), 0)
-    return f"{value:{sign}.{digits}f} ±{error:.{digits}f}"
-
-
-def print_importance(console: Console, report: Record) -> None:
-    """Print the outlier importance of linears, a row for each block."""
-    linears = list(dict.fromkeys(row["linear"] for row in report["rows"]))
-    table = make_table(["block", *linears], len(linears))
-    values = {(row["layer"], row["linear"]): row["importance"] for row in report["rows"]}
-    for layer in dict.fromkeys(row["layer"] for row in report["rows"]):
-        table.add_row(str(layer), *(f"{values[layer, linear]:.2f}" for linear in linears))
-    console.print(table)
-    console.print(f"largest input of each linear of {report['weights']} over the magnitude that outliers exceed, on {report['text']}")
 
 
 def calibrate_weights_command(

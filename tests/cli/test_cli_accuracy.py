@@ -19,6 +19,7 @@ from socsim.numerics.weights import weights_folder
 def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Path) -> list[str]:
     """Return options for a tiny model, in a cache of its own, on short texts."""
     monkeypatch.setenv("SOCSIM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "120")
     add_weights(tiny, "small")
     (tmp_path / "mine.txt").write_text("well hello world. " * 40)
     (tmp_path / "other.txt").write_text("12 hell wow " * 40)
@@ -46,6 +47,17 @@ def test_table_of_all_schemes(capsys: pytest.CaptureFixture[str], short: list[st
     assert len(steps) == 2 + 14
     again = call_well(capsys, "accuracy", *short)
     assert (again.out, again.err) == (outcome.out, "")
+
+
+@pytest.mark.parametrize(("width", "columns"), [(118, 12), (117, 10), (96, 10), (95, 7), (80, 7)])
+def test_narrow_terminals_have_fewer_columns(
+    capsys: pytest.CaptureFixture[str], short: list[str], monkeypatch: pytest.MonkeyPatch, width: int, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    out = call_well(capsys, "accuracy", *short, "--schemes", "shadow", "--weight-scales", "channel", "--pruning-rate", "0.5").out
+    row = next(line for line in out.splitlines() if line.startswith("shadow, 50 %")).removeprefix("shadow, 50 %")
+    assert len(row.replace(" ±", "±").split()) == columns - 1
+    assert max(map(len, out.splitlines())) <= width
 
 
 def test_json_names_everything_that_results_depend_on(capsys: pytest.CaptureFixture[str], short: list[str]) -> None:

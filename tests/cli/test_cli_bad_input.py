@@ -184,7 +184,8 @@ def test_json_holds_no_nan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_application_is_what_main_runs() -> None:
-    assert {command.name for command in app.registered_commands} == {"run", "compare", "validate", "calibrate", "list", "show"}
+    commands = {"run", "compare", "validate", "calibrate", "list", "show", "verify", "accuracy"}
+    assert {command.name for command in app.registered_commands} == commands
 
 
 def test_unknown_fields(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

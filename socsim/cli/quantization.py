@@ -1,0 +1,91 @@
+"""The tables of ``socsim accuracy``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from socsim.cli.tables import make_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDE, MEDIUM = 118, 96
+"""Columns of text from which a table has all its columns, or those that matter most and the float work."""
+Record = dict[str, Any]
+
+
+def print_accuracy(console: Console, report: Record) -> None:
+    """Print measures of schemes as a table, with as many columns as there is room for."""
+    shown = _columns(console.width, labels_say_all=report["table"] == "ablation")
+    table = make_table(shown, sum(name not in ("scheme", "weight\nscales") for name in shown))
+    for row in report["rows"]:
+        cells = _cells(row)
+        table.add_row(*(cells[name] for name in shown))
+    console.print(table)
+    first = report["rows"][0]
+    console.print(
+        f"{report['weights']} on {report['tokens']:,} tokens of {report['text']} (SHA-256 {report['text_sha256'][:12]}): "
+        f"{first['predictions']:,} predictions, {first['last_words']} last words of passages. Scales and outliers from "
+        f"{report['calibration_tokens']:,} tokens of {report['calibration_text']} (SHA-256 {report['calibration_text_sha256'][:12]})."
+    )
+    console.print(
+        "85 %: of the linears pruned; 5 ch.: so many float channels aimed at. KL: divergence from float32 a token; change: of perplexity; "
+        "top-1: agreement with float32; words: last words guessed; "
+        f"±: standard error. kept: of {first['linears']} linears, those with float work; float chan.: multiplied in float in one of these "
+        f"and one chunk of {report['chunk_tokens']} tokens; fetched: read from flash; hot: in memory; MACs: in float, of all linears'."
+    )
+
+
+def _columns(width: int, *, labels_say_all: bool) -> list[str]:
+    """Return the columns that are shown; --json has all."""
+    columns = ["scheme", "weight\nscales", "KL (nats)", "perplexity", "change (%)", "top-1 (%)", "words\n(%)"]
+    columns += ["kept", "float\nchan.", "fetched", "hot\n(%)", "MACs\n(%)"]
+    left_out = {"weight\nscales", "perplexity", "words\n(%)"} if labels_say_all else set()
+    if width < WIDE:
+        left_out |= {"perplexity", "words\n(%)"}
+    if width < MEDIUM:
+        left_out |= {"fetched", "hot\n(%)", "MACs\n(%)"}
+    return [name for name in columns if name not in left_out]
+
+
+def _cells(row: Record) -> dict[str, str]:
+    """Return what stands in each column."""
+    return {
+        "scheme": row["label"].removesuffix(" pruned"),
+        "weight\nscales": (row["weight_scales"] or "-").partition(" ")[0],
+        "KL (nats)": _with_error(row["kl"], row["kl_se"], 4),
+        "perplexity": _with_error(row["perplexity"], row["perplexity_se"], 2),
+        "change (%)": _with_error(row["perplexity_change_percent"], row["perplexity_change_se_percent"], 1, "+"),
+        "top-1 (%)": _with_error(100 * row["top1_agreement"], 100 * row["top1_agreement_se"], 1),
+        "words\n(%)": _words(row),
+        "kept": str(row["kept_linears"]),
+        "float\nchan.": f"{row['outlier_channels']:.1f}",
+        "fetched": f"{row['fetched_channels']:.1f}",
+        "hot\n(%)": "-" if row["hot_share"] is None else f"{100 * row['hot_share']:.0f}",
+        "MACs\n(%)": f"{100 * row['shadow_mac_share']:.2f}",
+    }
+
+
+def _words(row: Record) -> str:
+    if row["last_word_accuracy_se"] is None:
+        return "-"
+    return _with_error(100 * row["last_word_accuracy"], 100 * row["last_word_accuracy_se"], 0)
+
+
+def _with_error(value: float, error: float, digits: int, sign: str = "") -> str:
+    """Return a number with its standard error; large ones have fewer digits, so that columns stay narrow."""
+    if max(abs(value), error) >= 1e4:
+        return f"{value:{sign}.2g} ±{error:.0g}"
+    digits = max(digits - max(len(f"{max(abs(value), error):.0f}") - 2, 0), 0)
+    return f"{value:{sign}.{digits}f} ±{error:.{digits}f}"
+
+
+def print_importance(console: Console, report: Record) -> None:
+    """Print the outlier importance of linears, a row for each block."""
+    linears = list(dict.fromkeys(row["linear"] for row in report["rows"]))
+    table = make_table(["block", *linears], len(linears))
+    values = {(row["layer"], row["linear"]): row["importance"] for row in report["rows"]}
+    for layer in dict.fromkeys(row["layer"] for row in report["rows"]):
+        table.add_row(str(layer), *(f"{values[layer, linear]:.2f}" for linear in linears))
+    console.print(table)
+    console.print(f"largest input of each linear of {report['weights']} over the magnitude that outliers exceed, on {report['text']}")
