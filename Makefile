@@ -21,10 +21,10 @@ demo: $(READY)  ## simulate a prompt under all engines and schedulers; writes re
 
 test: $(READY)  ## fetch real weights (once) and run the tests, with branch coverage; without weights, tests that need them skip
 	@if $(BIN)/socsim weights fetch; then export SOCSIM_REQUIRE_WEIGHTS=1; fi; \
-	$(BIN)/python -m pytest --numprocesses 2 --cov --cov-report term
+	export OPENBLAS_NUM_THREADS=1; $(BIN)/python -m pytest --numprocesses 2 --cov --cov-report term
 
 bench: $(READY)  ## print the speed ratios and fail if one does not hold
-	$(BIN)/python bench/speed.py
+	$(BIN)/python bench/speed.py; simulator=$$?; $(BIN)/python bench/numerics.py && exit $$simulator
 
 lint: $(READY)  ## check style, types and the import contract
 	$(BIN)/ruff check .

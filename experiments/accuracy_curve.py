@@ -19,7 +19,6 @@ from socsim.plots import pruning_curves, save
 SOC, ENGINE = "snapdragon-8-gen-3", "llm-npu"
 MODELS = ("smollm2-135m", "qwen1.5-1.8b")
 CURVE = "smollm2_pruning_curve"
-USUAL_BUDGET = 15.0
 NUMBERS = ("pruning_rate", "outlier_budget", "kl", "kl_se", "perplexity_change_percent", "outlier_channels", "fetched_channels")
 
 
@@ -35,7 +34,7 @@ def main(out: Path, quick: bool = False) -> None:
     """
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = [row | {name: float(row[name]) for name in NUMBERS} for row in load_table(CURVE)]
-    rows = [row for row in rows if row["outlier_budget"] == USUAL_BUDGET]
+    rows = [row for row in rows if row["outlier_budget"] == rows[0]["outlier_budget"]]  # the usual one; others follow
     models, prompt = (MODELS[:1], 256) if quick else (MODELS, 1024)
     speeds = {model: [speed(model, row, prompt) for row in rows] for model in models}
     for suffix in ("png", "pdf"):

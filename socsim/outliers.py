@@ -13,14 +13,15 @@ from socsim.specs import LINEARS, LLM, Engine
 DEPTH_BINS = 8
 """Parts into which relative depth is divided for the averages (three blocks each of the measured 24)."""
 
-_MEASURED = "llm_npu_fig12_outlier_importance.csv"
+PUBLISHED = "llm_npu_fig12_outlier_importance.csv"
+OWN = "smollm2_outlier_importance.csv"
 
 
-@lru_cache(maxsize=1)
-def _measured() -> dict[str, dict[tuple[int, str], float]]:
-    """Read importance by model, block and linear (Xu et al. 2025, Fig 12 left)."""
+@lru_cache(maxsize=2)
+def _measured(file_name: str) -> dict[str, dict[tuple[int, str], float]]:
+    """Read importance by model, block and linear."""
     result: dict[str, dict[tuple[int, str], float]] = defaultdict(dict)
-    with trace_path(_MEASURED).open(newline="") as file:
+    with trace_path(file_name).open(newline="") as file:
         for row in csv.DictReader(line for line in file if not line.startswith("#")):
             if row["layer"]:
                 result[row["model"]][int(row["layer"]), f"{row['linear']}_proj"] = float(row["importance"])
@@ -29,9 +30,9 @@ def _measured() -> dict[str, dict[tuple[int, str], float]]:
 
 @lru_cache(maxsize=1)
 def _averages() -> dict[tuple[int, str], float]:
-    """Return the mean importance by part of the depth and linear, over all measured models."""
+    """Return the mean importance by part of the depth and linear, over all published models."""
     groups: dict[tuple[int, str], list[float]] = defaultdict(list)
-    for ranking in _measured().values():
+    for ranking in _measured(PUBLISHED).values():
         blocks = 1 + max(block for block, _ in ranking)
         for (block, linear), importance in ranking.items():
             groups[block * DEPTH_BINS // blocks, linear].append(importance)
@@ -42,9 +43,9 @@ def outlier_importance(llm: LLM) -> dict[tuple[int, str], float]:
     """Return the outlier importance (largest outlier over scale) of each linear, by block and name.
 
     A model that was measured has its own values; others take the averages by linear and relative depth.
-    Source: Xu et al. 2025, Fig 12 left.
+    Source: Xu et al. 2025, Fig 12 left; for SmolLM2 ``socsim accuracy --table importance``.
     """
-    measured = _measured().get(llm.name)
+    measured = _measured(PUBLISHED).get(llm.name) or _measured(OWN).get(llm.name)
     linears = [name for name in LINEARS if name in llm.linear_shapes]
     if measured is not None and set(measured) == {(b, name) for b in range(llm.num_hidden_layers) for name in linears}:
         return measured

@@ -16,7 +16,7 @@ from socsim.plots.accuracy import CURVES, SCALES
 
 
 def row(
-    label: str, scales: str | None, kl: float, rate: float | None = None, loss: float = 1.0, budget: float | None = 15.0
+    label: str, scales: str | None, kl: float, rate: float | None = None, loss: float = 1.0, budget: float | None = 20.0
 ) -> dict[str, Any]:
     scheme = label.partition(",")[0]
     return {

@@ -20,7 +20,7 @@ DEFAULT_RATES: Mapping[str, tuple[float, ...]] = {"shadow": (0.0, 0.85), "shadow
 """Schemes that are pruned, with the rates of their rows in the usual table."""
 CURVE_RATES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.85, 0.9, 1.0)
 CURVE_BUDGETS = (5.0, 40.0)
-"""Outlier channels for which thresholds are set, beside the usual 15, at `BUDGET_RATE`."""
+"""Outlier channels for which thresholds are set, beside the usual 20, at `BUDGET_RATE`."""
 BUDGET_RATE = 0.85
 OPTIONS = ("pruning_rate", "importance", "smoothing", "outlier_budget")
 Record = dict[str, Any]
@@ -122,7 +122,7 @@ def _options(scheme: Scheme) -> Record:
 def importance_records(profile: Profile) -> list[Record]:
     """Return the outlier importance of each linear: largest magnitude that it reads over that beyond which values are outliers.
 
-    It is what the paper prunes by (Xu et al. 2025, Fig 12 left), with the threshold of ``shadow``: on average 15 channels of
+    It is what the paper prunes by (Xu et al. 2025, Fig 12 left), with the threshold of ``shadow``: on average 20 channels of
     a chunk are beyond.
     """
     scheme = SCHEMES["shadow"]

@@ -185,11 +185,10 @@ class Kernels:
     observe: Observe = lambda *_: None
     fused: frozenset[str] = frozenset(RESIDUALS)
     """Residual additions that are computed in the subgraph of their linear."""
-    first_position: int = 0
     _keys: dict[tuple[int, int], Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.offsets = (self.first_position + np.cumsum([0, *map(len, self.tokens)])).tolist()
+        self.offsets = np.cumsum([0, *map(len, self.tokens)]).tolist()
 
     def run(self, site: str, chunk: int, block: int) -> None:
         """Run the kernel of a placement site, of ``shadow:LINEAR`` or of ``merge:LINEAR``.

@@ -102,7 +102,7 @@ class Static:
     weight_scales: Granularity = "channel"
     pruning_rate: float = 1.0
     importance: Importance = "max/scale"
-    outlier_channels: float = 15.0
+    outlier_channels: float = 20.0
     percentile: float | None = None
     pruned_fallback: Fallback = "max-abs"
     smoothing: float | None = None

@@ -1,4 +1,8 @@
-"""Does every order that a scheduler chooses compute the right thing? A real prompt, simulated and computed."""
+"""Does every order that a scheduler chooses compute the right thing? A real prompt, simulated and computed.
+
+Schedulers are compared under the engine's quantization. Chunks are compared with the unsplit prompt without it: which channels have
+outliers is decided chunk by chunk, so that the rounding of a quantized prompt depends on how it is split.
+"""
 
 from __future__ import annotations
 

@@ -267,11 +267,11 @@ def test_curve_and_ablation_hold_what_they_compare() -> None:
     assert len(set(curve)) == len(curve) == 3 * (len(CURVE_RATES) + 2)
     for name, scales in (("shadow", "tensor"), ("shadow", "channel"), ("shadow-plus", "channel")):
         own = [each for each in curve if (each.name, each.weight_scales) == (name, scales)]
-        assert sorted(each.pruning_rate for each in own if each.outlier_channels == 15.0) == sorted(CURVE_RATES)
-        assert [each.outlier_channels for each in own if each.outlier_channels != 15.0] == [5.0, 40.0]
+        assert sorted(each.pruning_rate for each in own if each.outlier_channels == 20.0) == sorted(CURVE_RATES)
+        assert [each.outlier_channels for each in own if each.outlier_channels != 20.0] == [5.0, 40.0]
     steps = [case.scheme for case in ablation_cases()]
     assert len(set(steps)) == len(steps)
-    assert steps[0] == Static("shadow", weight_scales="tensor", pruning_rate=0.85, importance="max/scale", outlier_channels=15.0)
+    assert steps[0] == Static("shadow", weight_scales="tensor", pruning_rate=0.85, importance="max/scale", outlier_channels=20.0)
     assert SCHEMES["shadow-plus"] in steps
 
 
@@ -282,7 +282,7 @@ def test_records_and_csv(model: Weights, profile: Profile, windows: Windows, tmp
     assert rows[0]["weight_scales"] == "group of 32"
     assert [rows[0][name] for name in ("pruning_rate", "importance", "smoothing", "outlier_budget")] == [None] * 4
     assert [rows[1][name] for name in ("label", "scheme", "pruning_rate", "importance", "outlier_budget")] == [
-        "shadow, 50 % pruned", "shadow", 0.5, "max/scale", 15.0,
+        "shadow, 50 % pruned", "shadow", 0.5, "max/scale", 20.0,
     ]  # fmt: skip
     assert Accuracy(**{name: rows[1][name] for name in asdict(found[1])}) == found[1]
     about = {"weights": "random", "text_sha256": "abc"}
@@ -308,4 +308,4 @@ def test_importance_is_the_largest_over_the_threshold(profile: Profile) -> None:
             row["layer"], {"o": "attention", "down": "activation", "gate": "ffn_norm", "up": "ffn_norm"}.get(row["linear"], "attn_norm")
         ]
         above = sorted(tensor.chunk_max.ravel().tolist(), reverse=True)
-        assert row["importance"] == pytest.approx(above[0] / above[15 * len(tensor.chunk_max)])
+        assert row["importance"] == pytest.approx(above[0] / above[20 * len(tensor.chunk_max)])
