@@ -198,8 +198,9 @@ def print_verification(console: Console, record: Record) -> None:
         f"{len(chunks)} chunks of {max(chunks)}; outliers of {record['kept_linears']} linears kept"
     )
     console.print()
-    more = ["TTFT, measured outliers (ms)"] if measured else []
-    table = make_table(["scheduler", "logits", "next token", "subgraphs moved", "TTFT (ms)", *more], 2 + len(more))
+    more = ["measured"] if measured else []
+    table = make_table(["scheduler", "logits", "token", "moved", "TTFT (ms)", *more], 2 + len(more))
+    table.columns[0].no_wrap = True
     for each in record["schedulers"]:
         logits = "identical" if each["bit_identical"] else "DIFFER"
         times = [each["ttft_s"], each["measured_outliers_ttft_s"]][: 1 + len(more)]
@@ -207,7 +208,10 @@ def print_verification(console: Console, record: Record) -> None:
             each["scheduler"], logits, repr(each["next_token"]["text"]), str(each["subgraphs_moved"]), *(f"{1e3 * s:.1f}" for s in times)
         )
     console.print(table)
-    console.print("logits: of the last token, over the sequential order's, bit by bit; moved: starts at another place than there")
+    notes = ["logits: of the last token, beside those of the sequential order; token: the likeliest next one"]
+    notes += ["moved: subgraphs that start at another place than in that order"]
+    notes += ["measured: TTFT with the outlier channels and fetches that occurred"] if measured else []
+    console.print("; ".join(notes))
     console.print()
     split = record["chunked_over_unsplit"]
     table = make_table(["chunked over unsplit prompt, not quantized", "", "largest difference", "allowed"], 2)
