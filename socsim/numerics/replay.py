@@ -20,8 +20,8 @@ CARRIED = ("k_proj", "v_proj")
 def replay(timeline: Timeline, decoder: Decoder, tokens: NDArray[np.integer[Any]], observe: Observe = lambda *_: None) -> Array:
     """Compute a prompt in the order of a timeline and return the logits of its last token, of shape (vocabulary,).
 
-    Each subgraph of the prefill runs its kernels at its start, in simulated order, and sees only buffers that subgraphs wrote which
-    have ended by then. Rows that pad the last chunk are left out: no other row depends on them.
+    Each subgraph of the prefill runs its kernels at its start, in simulated order, and sees only buffers of subgraphs that it depends
+    on and that have ended by then. Rows that pad the last chunk are left out: no other row depends on them.
 
     Parameters
     ----------
@@ -89,9 +89,22 @@ def _split(graph: TaskGraph, tokens: NDArray[np.integer[Any]]) -> list[NDArray[n
             if operator.name == "q_proj":
                 rows[subgraph.chunk] = operator.rows
     *before, last = [rows[chunk] for chunk in sorted(rows)] or [0]
+    if not rows:
+        raise SocsimError("the graph has no QKV linears: it is no prefill of a model")
     if not 0 < len(tokens) - sum(before) <= last:
         raise SocsimError(f"{len(tokens)} tokens are no prompt of {len(rows)} chunks of {', '.join(map(str, rows.values()))} rows")
     return np.split(tokens, np.cumsum(before))
+
+
+def _ancestors(graph: TaskGraph) -> list[int]:
+    """Return for each subgraph of the prefill those that it depends on, directly or not, as bits of a number."""
+    result: list[int] = []
+    for index in range(graph.prefill_count):
+        bits = 0
+        for other in graph.all_predecessors(index):
+            bits |= result[other] | 1 << other
+        result.append(bits)
+    return result
 
 
 class _Buffers:
@@ -102,19 +115,28 @@ class _Buffers:
         self.reader = -1
         """Subgraph that runs."""
         self._written: dict[tuple[str, int, int], tuple[Array, int]] = {}
+        self._ancestors = _ancestors(timeline.graph)
 
     def read(self, name: str, chunk: int, block: int) -> Array:
-        """Return a buffer that the running subgraph, or one that has ended by its start, has written."""
+        """Return a buffer that the running subgraph has written, or one that it depends on and that has ended by its start."""
         timeline, reader = self.timeline, self.reader
         value, writer = self._written.get((name, chunk, block), (None, -1))
-        if value is None or (writer != reader and timeline.end_ns[writer] > timeline.start_ns[reader]):
-            subgraph = timeline.graph.subgraphs[reader]
-            until = "nobody has written" if value is None else f"{timeline.graph.subgraphs[writer].stage} still writes"
-            raise SocsimError(
-                f"{subgraph.stage} of chunk {subgraph.chunk}, block {subgraph.block} starts at {timeline.start_ns[reader]} ns "
-                f"and reads '{name}' of chunk {chunk}, block {block}, which {until}"
-            )
+        if value is None:
+            raise self._wrong(name, chunk, block, "nobody has written")
+        if writer != reader:
+            stage = timeline.graph.subgraphs[writer].stage
+            if timeline.end_ns[writer] > timeline.start_ns[reader]:
+                raise self._wrong(name, chunk, block, f"{stage} still writes")
+            if not self._ancestors[reader] >> writer & 1:
+                raise self._wrong(name, chunk, block, f"{stage} wrote, on which it does not depend: it was there by chance")
         return value
+
+    def _wrong(self, name: str, chunk: int, block: int, why: str) -> SocsimError:
+        subgraph, start_ns = self.timeline.graph.subgraphs[self.reader], self.timeline.start_ns[self.reader]
+        return SocsimError(
+            f"{subgraph.stage} of chunk {subgraph.chunk}, block {subgraph.block} starts at {start_ns} ns "
+            f"and reads '{name}' of chunk {chunk}, block {block}, which {why}"
+        )
 
     def write(self, name: str, chunk: int, block: int, value: Array) -> None:
         """Keep a buffer, and drop what only the block before it needed."""
@@ -125,6 +147,8 @@ class _Buffers:
 
     def result(self) -> Array:
         """Return the logits of the last token."""
-        (value,) = [value for (name, _, _), (value, _) in self._written.items() if name == "lm_head"]
-        logits: Array = value[0]
+        found = [value for (name, _, _), (value, _) in self._written.items() if name == "lm_head"]
+        if len(found) != 1:
+            raise SocsimError(f"the graph computes the LM head {len(found)} times, not once")
+        logits: Array = found[0][0]
         return logits
