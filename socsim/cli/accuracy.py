@@ -78,7 +78,7 @@ def accuracy_command(
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the table as CSV.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure what quantization schemes do to a real model: perplexity, divergence from float32, agreement, and float work.
+    """Measure what quantization schemes do to a real model: perplexity, divergence from float32, agreement, float work beside int8.
 
     The text is cut into prompts of 512 tokens in chunks of 256. Scales and outliers are found on another text. What was measured once is
     kept in the cache.
@@ -89,6 +89,8 @@ def accuracy_command(
     if plot and table == "importance":
         raise SocsimError(f"--plot '{plot}': there is no figure of --table importance")
     use_one_thread_per_product()
+    from socsim.numerics.profiles import CALIBRATION_TOKENS
+
     names = [name.strip() for each in schemes or () for name in each.split(",")]
     cases = cases_of(table, names, weight_scales, pruning_rate or ())
     made_of = calibration_of(weights, calibration_text, calibration_tokens)
@@ -101,7 +103,7 @@ def accuracy_command(
         "--text": text if cases else None,
         "--tokens": tokens if cases else None,
         "--calibration-text": calibration_text,
-        "--calibration-tokens": calibration_tokens if calibration_tokens != 8192 else None,
+        "--calibration-tokens": calibration_tokens if calibration_tokens != CALIBRATION_TOKENS else None,
         "--weights": weights,
     }
     report |= {"table": table, "command": "socsim accuracy" + "".join(f" {option} {value}" for option, value in given.items() if value)}
@@ -142,12 +144,12 @@ def study_of(made_of: Calibration, text: Path | None, tokens: int) -> Study:
     return Study(made_of.weights, read_text(text) if text else default_text("evaluation"), tokens, made_of)
 
 
-def profile_steps(made_of: Calibration) -> int:
-    """Return how many steps a profile takes: none if it is in the cache."""
+def profile_steps(made_of: Calibration, *, force: bool = False) -> int:
+    """Return how many steps a profile takes: none if it is in the cache, unless it is computed in any case."""
     from socsim.numerics.profiles import read_profile
     from socsim.numerics.texts import WINDOW_TOKENS
 
-    return 0 if read_profile(made_of) is not None else -(-made_of.tokens // WINDOW_TOKENS)
+    return 0 if not force and read_profile(made_of) is not None else -(-made_of.tokens // WINDOW_TOKENS)
 
 
 def accuracy_report(study: Study, cases: list[Case]) -> Record:
@@ -210,7 +212,7 @@ def calibrate_weights_command(
     """
     use_one_thread_per_product()
     made_of = calibration_of(name, text, tokens)
-    steps = -(-tokens // 512) if force else profile_steps(made_of)
+    steps = profile_steps(made_of, force=force)
     from socsim.numerics.profiles import load_profile
 
     with named_steps("calibrating", steps) as progress:

@@ -29,10 +29,11 @@ def print_accuracy(console: Console, report: Record) -> None:
         f"{report['calibration_tokens']:,} tokens of {report['calibration_text']} (SHA-256 {report['calibration_text_sha256'][:12]})."
     )
     console.print(
-        "85 %: of the linears pruned; 5 ch.: so many float channels aimed at. KL: divergence from float32 a token; change: of perplexity; "
-        "top-1: agreement with float32; words: last words guessed; "
-        f"±: standard error. kept: of {first['linears']} linears, those with float work; float chan.: multiplied in float in one of these "
-        f"and one chunk of {report['chunk_tokens']} tokens; fetched: read from flash; hot: in memory; MACs: in float, of all linears'."
+        "85 %: of the linears pruned; 5 channels, or ch.: so many float channels aimed at, else 20. "
+        "KL: divergence from float32 a token; change: of perplexity; top-1: agreement with float32; words: last words guessed; "
+        f"±: standard error. kept: of {first['linears']} linears, those with float work beside the int8 products; "
+        f"float chan.: in such work of one of these and one chunk of {report['chunk_tokens']} tokens; fetched: read from flash; "
+        "hot: in memory; MACs: of such work, of all linears'. float32 and per-group have none by definition."
     )
 
 

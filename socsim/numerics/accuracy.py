@@ -23,9 +23,8 @@ from socsim.numerics.texts import WINDOW_TOKENS, Text, Windows, check_tokens, sp
 from socsim.numerics.tokenizer import load_tokenizer
 from socsim.numerics.weights import Weights, weights_folder
 
-EVALUATION_TOKENS = 4096
-NUMERICS_VERSION = 1
-"""To be raised when the same inputs come to give other results: what is in the cache then counts no more."""
+NUMERICS_VERSION = 2
+"""To be raised when the same inputs come to give other results, or a scheme's name another meaning: the cache then counts no more."""
 Result = TypeVar("Result")
 Progress = Callable[[str], None]
 """Called with the name of each step when it begins."""
@@ -110,6 +109,7 @@ class Study:
             "calibration_text": self.calibration.text.name,
             "calibration_text_sha256": self.calibration.text.sha256,
             "calibration_tokens": self.calibration.tokens,
+            "profile": digest(self.calibration.about),
             "numerics_version": NUMERICS_VERSION,
         }
 
@@ -179,11 +179,11 @@ class Study:
 
 
 def options(scheme: Scheme) -> dict[str, Any]:
-    """Return the options of a scheme as plain values; what it is called does not count."""
+    """Return the options of a scheme as plain values, as JSON gives them back; what it is called does not count."""
     stated: dict[str, Any] = {"kind": type(scheme).__name__}
     for name, value in vars(scheme).items():
         if name != "name":
-            stated[name] = sorted(map(list, value)) if isinstance(value, frozenset) else value
+            stated[name] = sorted(map(list, value)) if isinstance(value, frozenset) else list(value) if isinstance(value, tuple) else value
     return stated
 
 

@@ -12,7 +12,7 @@ from socsim.errors import SocsimError, unknown_name
 from socsim.numerics.decoder import INPUTS
 from socsim.numerics.measures import Accuracy
 from socsim.numerics.profile import Profile
-from socsim.numerics.schemes import SCHEMES, Granularity, PerGroup, Scheme, Static
+from socsim.numerics.schemes import NORMS, SCHEMES, Granularity, PerGroup, Scheme, Static
 from socsim.specs import LINEARS
 
 WEIGHT_SCALES: Mapping[str, tuple[Granularity, ...]] = {"channel": ("channel",), "tensor": ("tensor",), "both": ("channel", "tensor")}
@@ -23,6 +23,10 @@ CURVE_BUDGETS = (5.0, 40.0)
 """Outlier channels for which thresholds are set, beside the usual 20, at `BUDGET_RATE`."""
 BUDGET_RATE = 0.85
 OPTIONS = ("pruning_rate", "importance", "smoothing", "outlier_budget")
+RARE_OPTIONS = ("percentile", "smoothed", "pruned_fallback", "static_output")
+"""In records where a scheme differs from `Static`'s usual values; CSV has columns for those that occur."""
+PAPER_BUDGET = 5.0
+"""Outlier channels of a chunk, about as many as the paper met: 2 to 15 by linear and layer, 6 on average (Xu et al. 2025, Fig 10)."""
 Record = dict[str, Any]
 
 
@@ -71,21 +75,31 @@ def scheme_cases(names: Sequence[str] | None = None, weight_scales: str = "both"
 
 
 def ablation_cases() -> list[Case]:
-    """Return the steps from the paper's shadow outliers to ``shadow-plus``, with 85 % of the linears pruned."""
+    """Return the steps from the paper's shadow outliers to ``shadow-plus``, and changes of it, with 85 % of the linears pruned.
+
+    Thresholds are set for 20 outlier channels of a chunk, unless a label says otherwise.
+    """
     paper = Static("shadow", weight_scales="tensor", pruning_rate=0.85)
     channel = replace(paper, weight_scales="channel")
     smooth = replace(channel, name="shadow-plus", smoothing=0.7)
+    plus = replace(smooth, importance="max/rms")
     return [
+        Case("shadow, 5 channels: weights per tensor, max/scale", replace(paper, outlier_channels=PAPER_BUDGET)),
+        Case("shadow, 5 channels: weights per channel, max/scale", replace(channel, outlier_channels=PAPER_BUDGET)),
         Case("shadow: weights per tensor, max/scale", paper),
         Case("shadow: weights per channel, max/scale", channel),
         Case("shadow: weights per channel, max/rms", replace(channel, importance="max/rms")),
-        Case("shadow: weights per channel, error", replace(channel, importance="error")),
+        Case("shadow: weights per channel, estimated error", replace(channel, importance="error")),
         Case("+ smoothing 0.7, max/scale", smooth),
-        Case("+ smoothing 0.7, max/rms (shadow-plus)", replace(smooth, importance="max/rms")),
-        Case("+ smoothing 0.7, error", replace(smooth, importance="error")),
-        Case("shadow-plus, smoothing 0.5", replace(smooth, importance="max/rms", smoothing=0.5)),
-        Case("shadow-plus, weights per tensor", replace(smooth, importance="max/rms", weight_scales="tensor")),
-        Case("shadow-plus, nothing kept", replace(smooth, importance="max/rms", pruning_rate=1.0)),
+        Case("+ smoothing 0.7, max/rms (shadow-plus)", plus),
+        Case("+ smoothing 0.7, estimated error", replace(smooth, importance="error")),
+        Case("shadow-plus, smoothing 0.5", replace(plus, smoothing=0.5)),
+        Case("shadow-plus, weights per tensor", replace(plus, weight_scales="tensor")),
+        Case("shadow-plus, nothing kept", replace(plus, pruning_rate=1.0)),
+        Case("shadow-plus, static int8 outputs", replace(plus, static_output=True)),
+        Case("shadow-plus, pruned linears clip", replace(plus, pruned_fallback="clip")),
+        Case("shadow, nothing pruned, threshold at 99.9th percentile", replace(channel, pruning_rate=0.0, percentile=99.9)),
+        Case("shadow-plus, only norms' outputs smoothed", replace(plus, smoothed=NORMS)),
     ]
 
 
@@ -111,11 +125,14 @@ def records(cases: Iterable[Case], accuracies: Iterable[Accuracy]) -> list[Recor
 def _options(scheme: Scheme) -> Record:
     """Return the options that tables show; none where a scheme has no such option, or it does nothing."""
     scales = f"group of {scheme.group_size}" if isinstance(scheme, PerGroup) else getattr(scheme, "weight_scales", None)
-    shown = dict.fromkeys(OPTIONS)
+    shown: Record = dict.fromkeys((*OPTIONS, *RARE_OPTIONS))
     if isinstance(scheme, Static):
-        shown |= {"smoothing": scheme.smoothing}
+        usual = Static("usual")
+        shown |= {name: getattr(scheme, name) for name in RARE_OPTIONS if getattr(scheme, name) != getattr(usual, name)}
+        shown |= {"smoothing": scheme.smoothing, "smoothed": " ".join(shown["smoothed"] or ()) or None}
         if scheme.name in DEFAULT_RATES:
-            shown |= {"pruning_rate": scheme.pruning_rate, "importance": scheme.importance, "outlier_budget": scheme.outlier_channels}
+            budget = scheme.outlier_channels if scheme.percentile is None else None
+            shown |= {"pruning_rate": scheme.pruning_rate, "importance": scheme.importance, "outlier_budget": budget}
     return {"scheme": scheme.name, "weight_scales": scales, **shown}
 
 
@@ -154,7 +171,8 @@ def to_csv(rows: Sequence[Record], about: Mapping[str, Any], command: str, unit:
     file.write(f"# {command}\n")
     for name, value in about.items():
         file.write(f"# {name}: {value}\n")
-    columns = ["model", *(name for name in rows[0] if name != "label"), "unit", "source", "split"]
+    unused = {name for name in RARE_OPTIONS if all(row.get(name) is None for row in rows)}
+    columns = ["model", *(name for name in rows[0] if name != "label" and name not in unused), "unit", "source", "split"]
     writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     fixed = {"model": about["weights"], "unit": unit, "source": command, "split": "calibration"}

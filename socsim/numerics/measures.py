@@ -1,4 +1,4 @@
-"""What a quantization scheme does to a model: how its predictions differ from those in float32, and what it computes in float."""
+"""What a quantization scheme does to a model: predictions that differ from those in float32, and float work beside the int8 products."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Accuracy:
     Perplexity, divergence and agreement are over all positions that have a next token in their window. Standard errors are those of
     the mean of independent values, as llama.cpp's ``perplexity`` has them; neighboring tokens depend on each other, so that
     true ones are somewhat larger.
+
+    Float work is that beside the int8 products; float32 and per-group have none by definition.
     """
 
     predictions: int
@@ -49,15 +51,15 @@ class Accuracy:
     last_word_accuracy_se: float | None
     linears: int
     kept_linears: int
-    """Linears that may have float work."""
+    """Linears that may have float work beside the int8 products."""
     outlier_channels: float
-    """Channels multiplied in float, mean over kept linears and chunks."""
+    """Channels multiplied in float beside the int8 products, mean over kept linears and chunks."""
     fetched_channels: float
     """Those of them whose weights are not in memory."""
     hot_share: float | None
     """Share of all outlier channels that are hot; none: there are none, or the scheme keeps all weights in memory."""
     shadow_mac_share: float
-    """Multiplications in float over all multiplications of the linears of blocks."""
+    """Multiplications of the float work over all multiplications of the linears of blocks."""
 
 
 class Predictions(NamedTuple):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from socsim.errors import SocsimError, unknown_name
 from socsim.numerics.decoder import INPUTS, Array, FloatLinear, Linear, Site
 from socsim.numerics.linears import INT8_LIMIT, GroupedLinear, RowLinear, StaticLinear, quantize_weight
-from socsim.numerics.profile import Profile, TensorProfile
+from socsim.numerics.profile import TENSORS, Profile, TensorProfile
 from socsim.specs import LINEARS
 
 if TYPE_CHECKING:
@@ -21,9 +21,15 @@ if TYPE_CHECKING:
 Granularity = Literal["tensor", "channel"]
 """One scale for a weight matrix, as llm.npu has it, or one for each of its output channels."""
 Importance = Literal["max/scale", "max/rms", "error"]
-"""What ranks linears: largest input over the threshold of outliers (llm.npu) or over the usual input, or error without float work."""
+"""What ranks linears: largest input over the threshold of outliers (llm.npu) or over the usual input, or estimated error.
+
+The last is estimated from the statistics of a profile (`rounding_error`); nothing is measured without a linear's float work.
+"""
 Fallback = Literal["max-abs", "clip"]
 """Scale of a pruned linear: of its largest input, or of a kept one, which cuts outliers off."""
+
+NORMS = ("attn_norm", "ffn_norm")
+"""What norms make: the buffers that the authors of SmoothQuant smooth in models like Llama, the inputs of attention and FFN."""
 
 _SMALLEST = 1e-12
 """Stands for zero in divisors: of an input that is always zero."""
@@ -85,8 +91,8 @@ class LlmInt8:
 class Static:
     """int8 with one static scale for each activation tensor, and what may go with that.
 
-    ``per-tensor`` prunes everything; ``smoothquant`` adds smoothing; ``shadow`` keeps outliers in float (llm.npu, Xu et al.
-    2025, Section 3.3); ``shadow-plus`` smooths, and keeps the outliers of linears whose largest input is far above the usual one.
+    ``per-tensor`` prunes everything; ``smoothquant`` smooths what norms make; ``shadow`` keeps outliers in float (llm.npu, Xu et
+    al. 2025, Section 3.3); ``shadow-plus`` smooths all, and keeps the outliers of linears whose largest input is far above the usual one.
 
     A kept linear has the scale that leaves `outlier_channels` of a chunk beyond the int8 range on average, or that of a
     percentile of all magnitudes; the residual of these channels is multiplied in float. A pruned linear has the scale of the largest
@@ -107,6 +113,8 @@ class Static:
     pruned_fallback: Fallback = "max-abs"
     smoothing: float | None = None
     """Exponent of activations in the smoothing factors (alpha of Xiao et al. 2023); none: no smoothing."""
+    smoothed: tuple[str, ...] = TENSORS
+    """Buffers whose channels are divided by smoothing factors, if there is smoothing; linears read others as they are."""
     hot_fraction: float = 0.03
     """Share of channels whose float weights stay in memory."""
     keep: frozenset[Site] | None = None
@@ -123,6 +131,9 @@ class Static:
         for field, names in (("weight_scales", Granularity), ("importance", Importance), ("pruned_fallback", Fallback)):
             if getattr(self, field) not in get_args(names):
                 raise unknown_name(field, getattr(self, field), get_args(names))
+        for buffer in self.smoothed:
+            if buffer not in TENSORS:
+                raise unknown_name("smoothed", buffer, TENSORS)
         if self.smoothing is not None and self.percentile is not None:
             raise SocsimError("a percentile of magnitudes is not known after smoothing; give outlier_channels instead")
 
@@ -130,13 +141,14 @@ class Static:
         """Return every linear of a model with static scales."""
         factors: dict[tuple[int, str], Array] = {}
         if self.smoothing is not None:
-            factors = {place: smoothing_factors(weights, place, each, self.smoothing) for place, each in profile.items()}
-        smoothed = {place: each.divided(factors[place]) if factors else each for place, each in profile.items()}
+            places = [place for place in profile if place[1] in self.smoothed]
+            factors = {place: smoothing_factors(weights, place, profile[place], self.smoothing) for place in places}
+        smoothed = {place: each.divided(factors[place]) if place in factors else each for place, each in profile.items()}
         kept = self.kept(weights, smoothed, factors)
         result: dict[Site, Linear] = {}
         for block, name in _sites(weights):
             place, weight = (block, INPUTS[name]), weights.blocks[block][name]
-            if factors:
+            if place in factors:
                 weight = weight * factors[place][:, None]
             quantized, scale = quantize_weight(weight, per_channel=self.weight_scales == "channel")
             tensor, keep = smoothed[place], (block, name) in kept
@@ -158,7 +170,11 @@ class Static:
         return max(magnitude, _SMALLEST)
 
     def kept(self, weights: Weights, smoothed: Profile, factors: Mapping[tuple[int, str], Array]) -> frozenset[Site]:
-        """Return the linears whose outliers are kept: the most important ones; ties go to the earlier."""
+        """Return the linears whose outliers are kept: the most important ones; ties go to the earlier.
+
+        Their number is rounded down, so that at least `pruning_rate` of the linears have no float work (the simulator rounds it to
+        the nearest).
+        """
         if self.keep is not None:
             return self.keep
         sites = _sites(weights)
@@ -167,7 +183,7 @@ class Static:
         return frozenset(order[: int((1.0 - self.pruning_rate) * len(sites) + 1e-9)])
 
     def _importance(self, weights: Weights, site: Site, tensor: TensorProfile, factors: Mapping[tuple[int, str], Array]) -> float:
-        """Return how much a linear gains by its outliers: their size, or the error that rounding without them makes."""
+        """Return how much a linear gains by its outliers: their size, or the estimated error of rounding without float work."""
         if self.importance == "max/scale":
             return tensor.largest / self.threshold(tensor)
         if self.importance == "max/rms":
@@ -179,9 +195,10 @@ class Static:
 
 
 def rounding_error(tensor: TensorProfile, weight: Array) -> float:
-    """Return the expected square of the error that rounding to 255 steps of the largest magnitude makes in an output.
+    """Return an estimate of the squared error that rounding to 255 steps of the largest magnitude makes in an output.
 
-    A value is off by a twelfth of the squared step on average, but never by more than itself.
+    It is made of the statistics of a profile, as if errors did not depend on each other; nothing is measured. A value is off by a
+    twelfth of the squared step on average, but never by more than itself.
     """
     step = tensor.largest / INT8_LIMIT
     noise = np.minimum(step**2 / 12.0, np.square(tensor.channel_rms, dtype=np.float64))
@@ -192,7 +209,9 @@ def smoothing_factors(weights: Weights, place: tuple[int, str], tensor: TensorPr
     """Return what each channel of an activation is divided by before rounding, of shape (channels,).
 
     The factors can be folded into what makes the activation (a norm's weight, V, or the up projection), so that they
-    cost nothing: heads that share their values share factors. Source: Xiao et al. 2023 (SmoothQuant), Eq. 4.
+    cost nothing: heads that share their values share factors. For V and the up projection that is exact if weights have a scale per
+    output channel, which then takes up the factor; with one scale per tensor, folding would change how these weights are rounded,
+    which is not modeled. Source: Xiao et al. 2023 (SmoothQuant), Eq. 4.
     """
     block, buffer = place
     readers = [weights.blocks[block][name] for name in LINEARS if INPUTS[name] == buffer]
@@ -217,7 +236,7 @@ SCHEMES: Mapping[str, Scheme] = {
         Float32(),
         Static("per-tensor"),
         PerGroup(),
-        Static("smoothquant", smoothing=0.5),
+        Static("smoothquant", smoothing=0.5, smoothed=NORMS),
         LlmInt8(),
         Static("shadow", pruning_rate=0.0),
         Static("shadow-plus", pruning_rate=0.85, importance="max/rms", smoothing=0.7),

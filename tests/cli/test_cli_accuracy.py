@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,11 @@ import pytest
 from command_line import call, call_well
 
 from socsim.cli import _exit_code
+from socsim.cli.accuracy import accuracy_command, calibrate_weights_command
 from socsim.numerics.fetching import add_weights
+from socsim.numerics.profile import CHUNK_TOKENS
+from socsim.numerics.profiles import CALIBRATION_TOKENS
+from socsim.numerics.texts import WINDOW_TOKENS
 from socsim.numerics.weights import weights_folder
 
 
@@ -67,7 +72,7 @@ def test_json_names_everything_that_results_depend_on(capsys: pytest.CaptureFixt
         ("shadow", "tensor", 0.5), ("float32", None, None), ("per-group", "group of 32", None),
     ]  # fmt: skip
     assert (report["schema_version"], report["table"], report["tokens"], report["calibration_tokens"]) == (1, "schemes", 300, 100)
-    assert {"weights_sha256", "text_sha256", "calibration_text_sha256", "python", "numerics_version"} <= set(report)
+    assert {"weights_sha256", "text_sha256", "calibration_text_sha256", "python", "numerics_version", "profile"} <= set(report)
     assert report["command"] == (
         f"socsim accuracy --schemes shadow,float32,per-group --weight-scales tensor --pruning-rate 0.5 --text {short[3]} --tokens 300 "
         f"--calibration-text {short[7]} --calibration-tokens 100 --weights small"
@@ -88,7 +93,7 @@ def test_no_words_to_guess(capsys: pytest.CaptureFixture[str], short: list[str],
     assert "-" in call_well(capsys, "accuracy", *options).out.splitlines()[3].split()[-7:]
 
 
-@pytest.mark.parametrize(("table", "rows"), [("schemes", 14), ("ablation", 10), ("curve", 30)])
+@pytest.mark.parametrize(("table", "rows"), [("schemes", 14), ("ablation", 16), ("curve", 30)])
 def test_tables_are_written_and_drawn(capsys: pytest.CaptureFixture[str], short: list[str], tmp_path: Path, table: str, rows: int) -> None:
     output, plot = tmp_path / "table.csv", tmp_path / "plot.svg"
     outcome = call_well(capsys, "accuracy", "--table", table, *short, "-o", str(output), "--plot", str(plot))
@@ -155,6 +160,13 @@ def test_text_that_is_not_utf_8_or_that_of_calibration(capsys: pytest.CaptureFix
     assert "mine.txt: is not UTF-8: byte 0xfe at offset 4" in call(capsys, "accuracy", *short).err
     (tmp_path / "mine.txt").write_bytes((tmp_path / "other.txt").read_bytes())
     assert "mine.txt: is the text of the calibration, too" in call(capsys, "accuracy", *short).err
+
+
+def test_help_states_the_constants() -> None:
+    """They are written out there, as help does without the modules that have them."""
+    assert inspect.signature(accuracy_command).parameters["calibration_tokens"].default == CALIBRATION_TOKENS
+    assert inspect.signature(calibrate_weights_command).parameters["tokens"].default == CALIBRATION_TOKENS
+    assert f"prompts of {WINDOW_TOKENS} tokens in chunks of {CHUNK_TOKENS}" in str(accuracy_command.__doc__)
 
 
 @pytest.mark.parametrize("command", [["accuracy"], ["weights", "calibrate"]])

@@ -14,6 +14,7 @@ import pytest
 
 from socsim.errors import SocsimError
 from socsim.numerics import accuracy as accuracy_module
+from socsim.numerics import profiles as profiles_module
 from socsim.numerics.accuracy import Meter, Study, describe, options
 from socsim.numerics.cases import CURVE_RATES, ablation_cases, curve_cases, importance_records, records, scheme_cases, to_csv
 from socsim.numerics.decoder import Decoder
@@ -197,6 +198,17 @@ def test_measured_once_then_read(study: Study, monkeypatch: pytest.MonkeyPatch) 
         assert study.known(other) is None
     for changed in ({"tokens": 301}, {"text": Text("mine", study.text.text + ".")}, {"calibration": study.calibration._replace(tokens=99)}):
         assert replace(study, **changed).known(SHADOW) is None
+    assert study.known(SCHEMES["smoothquant"]) is None
+
+
+@pytest.mark.parametrize(("module", "version"), [(profiles_module, "PROFILE_VERSION"), (accuracy_module, "NUMERICS_VERSION")])
+def test_another_version_measures_again(study: Study, monkeypatch: pytest.MonkeyPatch, module: Any, version: str) -> None:
+    schemes = [SHADOW, SCHEMES["smoothquant"]]
+    found = study.measure(schemes)
+    assert [study.known(scheme) for scheme in schemes] == found
+    monkeypatch.setattr(module, version, getattr(module, version) + 1)
+    assert [study.known(scheme) for scheme in schemes] == [None, None]
+    assert study.measure(schemes) == found  # nothing else has changed
 
 
 def test_damaged_results_are_measured_again(study: Study) -> None:
@@ -228,6 +240,8 @@ def test_options_identify_a_scheme() -> None:
     assert options(SCHEMES["per-group"]) == {"kind": "PerGroup", "group_size": 32}
     keep = options(replace(SHADOW, keep=frozenset({(2, "q_proj"), (1, "v_proj")})))["keep"]
     assert keep == [[1, "v_proj"], [2, "q_proj"]]
+    for scheme in SCHEMES.values():
+        assert json.loads(json.dumps(options(scheme))) == options(scheme)  # else nothing is found again in the cache
     found = [json.dumps(options(scheme), sort_keys=True) for scheme in SCHEMES.values()]
     assert len(set(found)) == len(SCHEMES)
     assert describe(SHADOW) == "shadow, weights per channel, 50% pruned"
@@ -269,10 +283,43 @@ def test_curve_and_ablation_hold_what_they_compare() -> None:
         own = [each for each in curve if (each.name, each.weight_scales) == (name, scales)]
         assert sorted(each.pruning_rate for each in own if each.outlier_channels == 20.0) == sorted(CURVE_RATES)
         assert [each.outlier_channels for each in own if each.outlier_channels != 20.0] == [5.0, 40.0]
-    steps = [case.scheme for case in ablation_cases()]
-    assert len(set(steps)) == len(steps)
-    assert steps[0] == Static("shadow", weight_scales="tensor", pruning_rate=0.85, importance="max/scale", outlier_channels=20.0)
-    assert SCHEMES["shadow-plus"] in steps
+    steps: list[Any] = [case.scheme for case in ablation_cases()]
+    assert len(set(steps)) == len(steps) == 16
+    paper = Static("shadow", weight_scales="tensor", pruning_rate=0.85, importance="max/scale", outlier_channels=5.0)
+    assert steps[:2] == [paper, replace(paper, weight_scales="channel")]
+    assert steps[2:4] == [replace(each, outlier_channels=20.0) for each in steps[:2]]
+    plus: Any = SCHEMES["shadow-plus"]
+    assert steps.index(plus) == 7
+    assert steps[12:14] == [replace(plus, static_output=True), replace(plus, pruned_fallback="clip")]
+    assert steps[14] == Static("shadow", pruning_rate=0.0, percentile=99.9)
+    assert steps[15] == replace(plus, smoothed=("attn_norm", "ffn_norm"))
+
+
+def test_labels_of_the_ablation_are_true() -> None:
+    for label, scheme in ablation_cases():
+        assert isinstance(scheme, Static)
+        assert ("5 channels" in label) == (scheme.outlier_channels == 5.0)
+        assert ("static int8 outputs" in label) == scheme.static_output
+        assert ("clip" in label) == (scheme.pruned_fallback == "clip")
+        assert ("percentile" in label) == (scheme.percentile is not None)
+        assert ("estimated error" in label) == (scheme.importance == "error")
+        assert ("norms" in label) == (scheme.smoothed == ("attn_norm", "ffn_norm"))
+        assert ("smoothing" in label or "shadow-plus" in label) == (scheme.smoothing is not None)
+        rate = 0.0 if "nothing pruned" in label else 1.0 if "nothing kept" in label else 0.85
+        assert scheme.pruning_rate == rate
+
+
+def test_rows_of_the_ablation_differ_in_csv(model: Weights, profile: Profile, windows: Windows) -> None:
+    cases = ablation_cases()
+    measured = Meter(model, windows).measure(SHADOW, profile)
+    rows = records(cases, [measured] * len(cases))
+    lines = to_csv(rows, {"weights": "random"}, "socsim accuracy", "nats/token").splitlines()[2:]
+    assert len(set(lines)) == 1 + len(cases)
+    stored = list(csv.DictReader(lines))
+    assert [(row["outlier_budget"], row["percentile"], row["smoothed"]) for row in stored[-2:]] == [
+        ("", "99.9", ""), ("20", "", "attn_norm ffn_norm"),
+    ]  # fmt: skip
+    assert [(row["pruned_fallback"], row["static_output"]) for row in stored[12:14]] == [("", "True"), ("clip", "")]
 
 
 def test_records_and_csv(model: Weights, profile: Profile, windows: Windows, tmp_path: Path) -> None:
@@ -294,7 +341,7 @@ def test_records_and_csv(model: Weights, profile: Profile, windows: Windows, tmp
     ] * 2
     assert float(stored[1]["kl"]) == float(f"{found[1].kl:.4g}")
     assert stored[0]["pruning_rate"] == ""
-    assert "label" not in stored[0]
+    assert not {"label", "percentile", "smoothed", "pruned_fallback", "static_output"} & set(stored[0])
 
 
 def test_importance_is_the_largest_over_the_threshold(profile: Profile) -> None:

@@ -15,9 +15,9 @@ from socsim.errors import SocsimError
 from socsim.numerics.decoder import INPUTS, Array, Decoder, Shadow, Site
 from socsim.numerics.forward import hidden_states
 from socsim.numerics.linears import GroupedLinear, RowLinear, StaticLinear, quantize_weight
-from socsim.numerics.profile import BINS, Profile, TensorProfile, profile_text
+from socsim.numerics.profile import BINS, TENSORS, Profile, TensorProfile, profile_text
 from socsim.numerics.random_model import OUTLIER_GAIN, random_weights
-from socsim.numerics.schemes import SCHEMES, Float32, LlmInt8, PerGroup, Scheme, Static, rounding_error, smoothing_factors
+from socsim.numerics.schemes import NORMS, SCHEMES, Float32, LlmInt8, PerGroup, Scheme, Static, rounding_error, smoothing_factors
 from socsim.numerics.weights import Weights
 from socsim.specs import LINEARS
 
@@ -58,9 +58,11 @@ def test_how_far_off_the_schemes_are(seed: int) -> None:
     assert errors.pop("float32") == 0.0
     assert worst > 0.2
     assert errors.pop("per-group") < worst / 2  # the random outliers fill groups
-    assert max(errors.values()) < worst / 5
+    norms_smoothed, all_smoothed = errors.pop("smoothquant"), error(Static("x", smoothing=0.5), seed)
+    assert max(all_smoothed, *errors.values()) < worst / 5
+    assert worst / 5 < norms_smoothed < worst / 1.5  # outliers of the other inputs are left
     assert min(errors.values()) > 0.005  # nothing is secretly float
-    assert max(errors["shadow"], errors["llm-int8"]) < errors["smoothquant"]
+    assert max(errors["shadow"], errors["llm-int8"]) < all_smoothed
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -179,7 +181,7 @@ def test_importance_is_the_largest_input_over_the_usual() -> None:
 
 
 @pytest.mark.parametrize("smoothing", [None, 0.2])
-def test_importance_is_the_error_without_float_work(smoothing: float | None) -> None:
+def test_importance_is_the_estimated_error_without_float_work(smoothing: float | None) -> None:
     output_rms = dict(zip(LINEARS, (0.3, 2.0, 0.7, 1.0, 0.2, 5.0, 0.4), strict=True))
     profile, scores = by_hand(MAXIMA, RMS, output_rms), {}
     for name in LINEARS:
@@ -332,6 +334,39 @@ def test_smoothing_makes_channels_equal() -> None:
     assert static(Static("x"))[0, "q_proj"].inverse.shape == ()
 
 
+@pytest.mark.parametrize("smoothed", [NORMS, ("activation",), ()])
+@pytest.mark.parametrize("weight_scales", ["tensor", "channel"])
+def test_buffers_that_are_not_smoothed(smoothed: tuple[str, ...], weight_scales: Any) -> None:
+    """Each linear is that with all buffers smoothed, or that without smoothing, to the bit."""
+    keep = frozenset({(0, "q_proj"), (1, "o_proj"), (2, "down_proj"), (2, "up_proj")})
+    every = Static("x", weight_scales=weight_scales, smoothing=0.5, keep=keep, outlier_channels=3, static_output=True)
+    some, all_of_them, none = (static(each) for each in (replace(every, smoothed=smoothed), every, replace(every, smoothing=None)))
+    for site, linear in some.items():
+        other, unlike = (all_of_them, none) if INPUTS[site[1]] in smoothed else (none, all_of_them)
+        for field in ("scale", "inverse", "float_weight", "hot", "output_step"):
+            np.testing.assert_array_equal(getattr(linear, field), getattr(other[site], field))
+        x = np.random.default_rng(0).standard_normal((5, len(profiled(0)[0].blocks[0][site[1]]))).astype(np.float32)
+        assert linear.main(x).tobytes() == other[site].main(x).tobytes() != unlike[site].main(x).tobytes()
+        assert linear.inverse.shape != unlike[site].inverse.shape
+
+
+def test_who_smooths_what() -> None:
+    """SmoothQuant's authors smooth the inputs of attention and FFN in models like Llama: what the two norms make."""
+    smoothquant, plus = SCHEMES["smoothquant"], SCHEMES["shadow-plus"]
+    assert isinstance(smoothquant, Static)
+    assert isinstance(plus, Static)
+    assert (smoothquant.smoothing, plus.smoothed) == (0.5, TENSORS)
+    names = {name for (_, name), linear in static(smoothquant).items() if linear.inverse.shape}
+    assert names == {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}
+    assert all(linear.inverse.shape for linear in static(plus).values())
+
+
+@pytest.mark.parametrize("importance", ["max/scale", "max/rms", "error"])
+def test_importance_of_buffers_that_are_not_smoothed(importance: Any) -> None:
+    none = kept_in_order(by_hand(MAXIMA, RMS), importance=importance)
+    assert kept_in_order(by_hand(MAXIMA, RMS), importance=importance, smoothing=1.0, smoothed=()) == none
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -344,6 +379,10 @@ def test_smoothing_makes_channels_equal() -> None:
         ({"outlier_channels": -1}, "outlier_channels of scheme 'x' should be a number from 0 to inf, not -1"),
         ({"smoothing": np.nan}, "smoothing of scheme 'x' should be a number from 0 to 1, not nan"),
         ({"importance": "max/rsm"}, "unknown importance 'max/rsm' (did you mean 'max/rms'?); allowed: error, max/rms, max/scale"),
+        (
+            {"smoothed": ("attn_norm", "ffn_nrom")},
+            "unknown smoothed 'ffn_nrom' (did you mean 'ffn_norm'?); allowed: activation, attention, attn_norm, ffn_norm",
+        ),
         ({"weight_scales": "row"}, "unknown weight_scales 'row'; allowed: channel, tensor"),
         ({"pruned_fallback": "clipp"}, "unknown pruned_fallback 'clipp' (did you mean 'clip'?); allowed: clip, max-abs"),
     ],
