@@ -1,7 +1,7 @@
 """What does pruning of shadow outliers cost, and what does it bring? Measured accuracy beside simulated speed.
 
 Run with ``python experiments/accuracy_curve.py --out DIR``. Accuracy and outlier counts were measured on SmolLM2-135M
-(``socsim accuracy --table curve``); the simulator takes the counts and says how fast models are prefilled. Writes a table
+(``socsim accuracy --table curve``); the simulator takes the counts and says how fast the same model is prefilled. Writes a table
 (``accuracy_curve.csv``) and a figure.
 """
 
@@ -16,8 +16,10 @@ import socsim
 from socsim.measurements import load_table
 from socsim.plots import pruning_curves, save
 
-SOC, ENGINE = "snapdragon-8-gen-3", "llm-npu"
-MODELS = ("smollm2-135m", "qwen1.5-1.8b")
+SOC, MODEL = "snapdragon-8-gen-3", "smollm2-135m"
+ENGINES = {"shadow": "llm-npu", "shadow-plus": "llm-npu-plus"}
+"""Engine that keeps the linears which a scheme keeps."""
+PROMPTS = (256, 1024)
 CURVE = "smollm2_pruning_curve"
 NUMBERS = ("pruning_rate", "outlier_budget", "kl", "kl_se", "perplexity_change_percent", "outlier_channels", "fetched_channels")
 
@@ -30,20 +32,17 @@ def main(out: Path, quick: bool = False) -> None:
     out
         Folder for the results; made if needed.
     quick
-        A short prompt, and the smaller model only.
+        The short prompt only.
     """
     out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = [row | {name: float(row[name]) for name in NUMBERS} for row in load_table(CURVE)]
     rows = [row for row in rows if row["outlier_budget"] == rows[0]["outlier_budget"]]  # the usual one; others follow
-    models, prompt = (MODELS[:1], 256) if quick else (MODELS, 1024)
-    speeds = {model: [speed(model, row, prompt) for row in rows] for model in models}
+    speeds = {f"{MODEL}, {prompt:,} tokens": [speed(row, prompt) for row in rows] for prompt in (PROMPTS[:1] if quick else PROMPTS)}
     for suffix in ("png", "pdf"):
-        save(
-            pruning_curves(rows, {f"{model}, {prompt:,} tokens": each for model, each in speeds.items()}), out / f"accuracy_curve.{suffix}"
-        )
+        save(pruning_curves(rows, speeds), out / f"accuracy_curve.{suffix}")
     with (out / "accuracy_curve.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["scheme", "weight_scales", "pruning_rate", "kl_nats", *(f"{model}_tokens_per_s" for model in models)])
+        writer.writerow(["scheme", "weight_scales", "pruning_rate", "kl_nats", *(f"{case} (tokens/s)" for case in speeds)])
         for place, row in enumerate(rows):
             measured = [row["scheme"], row["weight_scales"], row["pruning_rate"], row["kl"]]
             writer.writerow([*measured, *(f"{each[place]:.4g}" for each in speeds.values())])
@@ -52,13 +51,13 @@ def main(out: Path, quick: bool = False) -> None:
     print(f"written to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}")
 
 
-def speed(model: str, row: dict[str, Any], prompt_tokens: int) -> float:
+def speed(row: dict[str, Any], prompt_tokens: int) -> float:
     """Return the simulated prefill speed in tokens/s with the outliers that were measured."""
     overrides: dict[str, Any] = {"engine.outlier_pruning_rate": row["pruning_rate"]}
     if row["outlier_channels"] > 0.0:
         overrides["engine.outlier_channels"] = max(round(row["outlier_channels"]), 1)
         overrides["engine.cold_outlier_fraction"] = row["fetched_channels"] / row["outlier_channels"]
-    result = socsim.run(SOC, model, ENGINE, prompt_tokens=prompt_tokens, overrides=overrides)
+    result = socsim.run(SOC, MODEL, ENGINES[row["scheme"]], prompt_tokens=prompt_tokens, overrides=overrides)
     return float(result.record["prefill_tokens_per_s"])
 
 
@@ -68,7 +67,7 @@ def conclusion(rows: list[dict[str, Any]], speeds: dict[str, list[float]]) -> li
     lines = []
     for scheme, scales in dict.fromkeys((row["scheme"], row["weight_scales"]) for row in rows):
         none, most = found[scheme, scales, 0.0], found[scheme, scales, 0.85]
-        faster = ", ".join(f"{model} {each[most] / each[none]:.2f}x as fast" for model, each in speeds.items())
+        faster = ", ".join(f"{case} {each[most] / each[none]:.2f}x as fast" for case, each in speeds.items())
         lines.append(
             f"{scheme}, weights per {scales}: 85 % pruned takes the divergence from {rows[none]['kl']:.4f} to {rows[most]['kl']:.4f} nats "
             f"a token and makes {faster}."
@@ -79,6 +78,6 @@ def conclusion(rows: list[dict[str, Any]], speeds: dict[str, list[float]]) -> li
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--out", type=Path, default=Path("results/accuracy_curve"), help="folder for the results (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="a short prompt and one model")
+    parser.add_argument("--quick", action="store_true", help="the short prompt only")
     arguments = parser.parse_args()
     main(arguments.out, arguments.quick)

@@ -171,7 +171,7 @@ def importance_report(made_of: Calibration) -> Record:
     from socsim.numerics.profiles import load_profile
 
     with named_steps("measuring", profile_steps(made_of)) as progress:
-        rows = importance_records(load_profile(made_of, progress=progress))
+        rows = importance_records(made_of.weights, load_profile(made_of, progress=progress))
     about = {"weights": made_of.weights.name, "text": made_of.text.name, **made_of.about}
     return {"schema_version": 1, **about, "python": sys.version.split()[0], "unit": RATIO, "rows": rows}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from socsim.cli.console import one_line
@@ -16,9 +17,9 @@ def named_steps(what: str, total: int) -> Iterator[Callable[[str], None]]:
     if bar is None:
         yield lambda name: one_line(what, name)
         return
-    task = bar.add_task(what, total=total, name="", completed=-1)
+    task, begun = bar.add_task(what, total=total, name=""), count()
     with bar:
-        yield lambda name: bar.update(task, advance=1, name=name)
+        yield lambda name: bar.update(task, completed=next(begun), name=name)
 
 
 @contextmanager

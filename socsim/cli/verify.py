@@ -43,7 +43,9 @@ def verify_command(
     prompt_tokens: Annotated[
         int, typer.Option("--prompt-tokens", metavar="N", parser=parse_count, help="Tokens of the prompt, from the start of the text.")
     ] = 256,
-    chunk_tokens: Annotated[int, typer.Option("--chunk-tokens", metavar="C", parser=parse_count, help="Tokens of a chunk.")] = 64,
+    chunk_tokens: Annotated[
+        int, typer.Option("--chunk-tokens", metavar="C", parser=parse_count, help="Tokens of a chunk, instead of the engine's.")
+    ] = 64,
     weights: Annotated[str | None, typer.Option("--weights", metavar="NAME", help="Real model, from 'socsim weights list'.")] = None,
     soc: SocOption = DEFAULT_SOC,
     engine: Annotated[
@@ -69,7 +71,7 @@ def verify_command(
     from socsim.numerics.weights import DEFAULT_WEIGHTS
     from socsim.schedulers import SCHEDULERS, load_scheduler
 
-    names = [name.strip() for name in schedulers.split(",")] if schedulers else list(SCHEDULERS)
+    names = list(SCHEDULERS) if schedulers is None else list(dict.fromkeys(name.strip() for name in schedulers.split(",")))
     for name in names:
         load_scheduler(name)
     tokenizer = load_tokenizer(weights or DEFAULT_WEIGHTS)
@@ -123,7 +125,7 @@ def prompt_of(tokenizer: Tokenizer, tokens: int, file: Path | None) -> NDArray[n
 
 def to_record(found: Verification, tokenizer: Tokenizer) -> Record:
     """Return what was found under stable names, as ``--json`` prints it."""
-    from socsim.numerics.verify import FLOAT32_TOLERANCE, FLOAT64_TOLERANCE, outlier_means
+    from socsim.numerics.verify import FLOAT32_TOLERANCE, FLOAT64_TOLERANCE, outlier_means, shadow_s
     from socsim.version import __version__
 
     case, (channels, cold) = found.case, outlier_means(found.outliers)
@@ -136,6 +138,7 @@ def to_record(found: Verification, tokenizer: Tokenizer) -> Record:
         "prompt_tokens": case.run.prompt_tokens,
         "chunk_plan": [chunk.rows for chunk in case.chunks],
         "quantization": case.engine.precision.quantization,
+        "weight_scales": case.engine.precision.weight_scales if case.engine.precision.quantization == "per-tensor" else None,
         "kept_linears": len(found.outliers),
         "passed": found.passed,
         "schedulers": [
@@ -160,6 +163,8 @@ def to_record(found: Verification, tokenizer: Tokenizer) -> Record:
         "outliers": _outlier_rows(found),
         "outlier_channels_mean": channels,
         "cold_outlier_fraction": cold,
+        "shadow_s": shadow_s(case),
+        "measured_outliers_shadow_s": None if found.measured is None else shadow_s(found.measured),
         "overrides": dict(case.overrides),
     }
 
@@ -195,7 +200,7 @@ def print_verification(console: Console, record: Record) -> None:
     chunks, measured = record["chunk_plan"], any(each["measured_outliers_ttft_s"] is not None for each in record["schedulers"])
     console.print(
         f"{record['model']} on {record['soc']} under {record['engine']}: {record['prompt_tokens']} tokens, "
-        f"{len(chunks)} chunks of {max(chunks)}; outliers of {record['kept_linears']} linears kept"
+        f"{len(chunks)} chunk{'s' if len(chunks) > 1 else ''} of {max(chunks)}; {_precision(record)}"
     )
     console.print()
     more = ["measured"] if measured else []
@@ -214,13 +219,16 @@ def print_verification(console: Console, record: Record) -> None:
     console.print("; ".join(notes))
     console.print()
     split = record["chunked_over_unsplit"]
+    if len(chunks) == 1:
+        console.print("one chunk: there is no split to compare")
     table = make_table(["chunked over unsplit prompt, not quantized", "", "largest difference", "allowed"], 2)
     for dtype in ("float64", "float32"):
         difference, tolerance = split[f"{dtype}_difference"], split[f"{dtype}_tolerance"]
         table.add_row(f"hidden states, {dtype}", "ok" if difference <= tolerance else "TOO FAR", f"{difference:.1e}", f"{tolerance:.0e}")
     equal = "ok" if split["next_token_equal"] else "DIFFERS"
-    table.add_row(f"next token {split['next_token']['text']!r}", equal, "", "")
-    console.print(table)
+    table.add_row(f"next token, not quantized: {split['next_token']['text']!r}", equal, "", "")
+    if len(chunks) > 1:
+        console.print(table)
     if record["outliers"]:
         console.print()
         table = make_table(["linear", "kept", "channels, mean", "channels, most", "fetched, mean"], 4)
@@ -232,3 +240,15 @@ def print_verification(console: Console, record: Record) -> None:
             f"outlier channels of one linear in one chunk; all: {record['outlier_channels_mean']:.1f}, "
             f"{record['cold_outlier_fraction']:.0%} of them fetched from flash"
         )
+        if measured:
+            before, after = (1e3 * record[name] for name in ("shadow_s", "measured_outliers_shadow_s"))
+            console.print(f"all shadow work on the CPU: {before:.3g} ms as the engine is described, {after:.3g} ms with these")
+
+
+def _precision(record: Record) -> str:
+    """Say how linears are computed."""
+    if record["quantization"] == "none":
+        return "linears not quantized"
+    scales = f", weights per {record['weight_scales']}" if record["weight_scales"] else ""
+    kept = f", outliers of {record['kept_linears']} linears kept" if record["kept_linears"] else ""
+    return f"int8 {record['quantization']}{scales}{kept}"

@@ -6,14 +6,15 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from socsim.errors import SocsimError, unknown_name
-from socsim.numerics.decoder import INPUTS
 from socsim.numerics.measures import Accuracy
 from socsim.numerics.profile import Profile
 from socsim.numerics.schemes import NORMS, SCHEMES, Granularity, PerGroup, Scheme, Static
-from socsim.specs import LINEARS
+
+if TYPE_CHECKING:
+    from socsim.numerics.weights import Weights
 
 WEIGHT_SCALES: Mapping[str, tuple[Granularity, ...]] = {"channel": ("channel",), "tensor": ("tensor",), "both": ("channel", "tensor")}
 DEFAULT_RATES: Mapping[str, tuple[float, ...]] = {"shadow": (0.0, 0.85), "shadow-plus": (0.85,)}
@@ -136,21 +137,23 @@ def _options(scheme: Scheme) -> Record:
     return {"scheme": scheme.name, "weight_scales": scales, **shown}
 
 
-def importance_records(profile: Profile) -> list[Record]:
-    """Return the outlier importance of each linear: largest magnitude that it reads over that beyond which values are outliers.
+def importance_records(weights: Weights, profile: Profile) -> list[Record]:
+    """Return by what ``shadow`` and ``shadow-plus`` rank each linear.
 
-    It is what the paper prunes by (Xu et al. 2025, Fig 12 left), with the threshold of ``shadow``: on average 20 channels of
-    a chunk are beyond.
+    The first is what the paper prunes by (Xu et al. 2025, Fig 12 left): the largest magnitude that a linear reads over that
+    beyond which values are outliers, here 20 channels of a chunk on average. The second is the largest over the root mean square of
+    the smoothed input.
     """
-    scheme = SCHEMES["shadow"]
-    assert isinstance(scheme, Static)
-    rows: list[Record] = []
-    for block in range(1 + max(block for block, _ in profile)):
-        for name in LINEARS:
-            tensor = profile[block, INPUTS[name]]
-            importance = tensor.largest / scheme.threshold(tensor)
-            rows.append({"linear_index": len(rows), "layer": block, "linear": name.removesuffix("_proj"), "importance": importance})
-    return rows
+    ranks = {}
+    for column, name in (("importance", "shadow"), ("smoothed_importance", "shadow-plus")):
+        scheme = SCHEMES[name]
+        assert isinstance(scheme, Static)
+        ranks[column] = scheme.ranking(weights, profile)
+    return [
+        {"linear_index": place, "layer": block, "linear": name.removesuffix("_proj")}
+        | {column: scores[block, name] for column, scores in ranks.items()}
+        for place, (block, name) in enumerate(ranks["importance"])
+    ]
 
 
 def to_csv(rows: Sequence[Record], about: Mapping[str, Any], command: str, unit: str) -> str:

@@ -139,12 +139,8 @@ class Static:
 
     def linears(self, weights: Weights, profile: Profile) -> dict[Site, Linear]:
         """Return every linear of a model with static scales."""
-        factors: dict[tuple[int, str], Array] = {}
-        if self.smoothing is not None:
-            places = [place for place in profile if place[1] in self.smoothed]
-            factors = {place: smoothing_factors(weights, place, profile[place], self.smoothing) for place in places}
-        smoothed = {place: each.divided(factors[place]) if place in factors else each for place, each in profile.items()}
-        kept = self.kept(weights, smoothed, factors)
+        factors, smoothed = self._smooth(weights, profile)
+        kept = self.kept(weights, profile)
         result: dict[Site, Linear] = {}
         for block, name in _sites(weights):
             place, weight = (block, INPUTS[name]), weights.blocks[block][name]
@@ -164,12 +160,25 @@ class Static:
             )
         return result
 
+    def _smooth(self, weights: Weights, profile: Profile) -> tuple[dict[tuple[int, str], Array], Profile]:
+        """Return smoothing factors by block and buffer, and the statistics of the smoothed buffers."""
+        if self.smoothing is None:
+            return {}, profile
+        places = [place for place in profile if place[1] in self.smoothed]
+        factors: dict[tuple[int, str], Array] = {p: smoothing_factors(weights, p, profile[p], self.smoothing) for p in places}
+        return factors, {place: each.divided(factors[place]) if place in factors else each for place, each in profile.items()}
+
     def threshold(self, tensor: TensorProfile) -> float:
         """Return the magnitude beyond which values of a kept linear's input are outliers."""
         magnitude = tensor.budget(self.outlier_channels) if self.percentile is None else tensor.percentile(self.percentile)
         return max(magnitude, _SMALLEST)
 
-    def kept(self, weights: Weights, smoothed: Profile, factors: Mapping[tuple[int, str], Array]) -> frozenset[Site]:
+    def ranking(self, weights: Weights, profile: Profile) -> dict[Site, float]:
+        """Return the importance of each linear's outliers, by block and name in the order of the model."""
+        factors, smoothed = self._smooth(weights, profile)
+        return {site: self._importance(weights, site, smoothed[site[0], INPUTS[site[1]]], factors) for site in _sites(weights)}
+
+    def kept(self, weights: Weights, profile: Profile) -> frozenset[Site]:
         """Return the linears whose outliers are kept: the most important ones; ties go to the earlier.
 
         Their number is rounded down, so that at least `pruning_rate` of the linears have no float work (the simulator rounds it to
@@ -177,10 +186,9 @@ class Static:
         """
         if self.keep is not None:
             return self.keep
-        sites = _sites(weights)
-        scores = {site: self._importance(weights, site, smoothed[site[0], INPUTS[site[1]]], factors) for site in sites}
-        order = sorted(sites, key=lambda site: -scores[site])
-        return frozenset(order[: int((1.0 - self.pruning_rate) * len(sites) + 1e-9)])
+        scores = self.ranking(weights, profile)
+        order = sorted(scores, key=lambda site: -scores[site])
+        return frozenset(order[: int((1.0 - self.pruning_rate) * len(order) + 1e-9)])
 
     def _importance(self, weights: Weights, site: Site, tensor: TensorProfile, factors: Mapping[tuple[int, str], Array]) -> float:
         """Return how much a linear gains by its outliers: their size, or the estimated error of rounding without float work."""

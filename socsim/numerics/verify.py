@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from socsim.cost import NANOSECONDS
 from socsim.errors import SocsimError
 from socsim.numerics.decoder import Array, Decoder, Shadow, Site
 from socsim.numerics.forward import hidden_states
@@ -47,6 +48,13 @@ class Replayed:
     """TTFT with the outlier channels and fetches that occurred; none: not asked for."""
 
 
+def shadow_s(case: Case) -> float:
+    """Return the expected time of all shadow work of a case together."""
+    graph = case.costs.graph
+    times = zip(graph.subgraphs, case.costs.expected_ns, strict=True)
+    return sum(time for subgraph, time in times if subgraph.stage.startswith("shadow")) / NANOSECONDS
+
+
 @dataclass(frozen=True, eq=False)
 class Verification:
     """What `verify` found."""
@@ -62,6 +70,8 @@ class Verification:
     """Whether the chunked and the unsplit prompt, not quantized, have the same next token."""
     outliers: dict[Site, list[Shadow]]
     """Float work of each kept linear in each chunk."""
+    measured: Case | None
+    """The case with the outlier channels and fetches that occurred; none: not asked for."""
 
     @property
     def passed(self) -> bool:
@@ -77,9 +87,14 @@ def engine_scheme(engine: Engine, keep: frozenset[Site]) -> Scheme:
         return Float32()
     if precision.quantization == "per-group":
         return PerGroup(group_size=precision.group_size or 1)
-    channels = float(max(engine.outlier_channels, 1))
     return Static(
-        "shadow", keep=keep, outlier_channels=channels, pruned_fallback=engine.pruned_fallback, hot_fraction=engine.hot_channel_fraction
+        "shadow",
+        weight_scales=precision.weight_scales,
+        keep=keep,
+        outlier_channels=float(max(engine.outlier_channels, 1)),
+        pruned_fallback=engine.pruned_fallback,
+        smoothing=engine.smoothing,
+        hot_fraction=engine.hot_channel_fraction,
     )
 
 
@@ -142,7 +157,7 @@ def verify(
         _split_difference(Decoder(weights, dtype=dtype), tokens, rows) for dtype in (np.float64, np.float32)
     )
     same = int(chunked.argmax()) == int(unsplit.argmax())
-    return Verification(case, tuple(results), difference64, difference32, unsplit, same, outliers)
+    return Verification(case, tuple(results), difference64, difference32, unsplit, same, outliers, remeasured)
 
 
 def _moved(one: Timeline, other: Timeline) -> int:
@@ -154,6 +169,8 @@ def _moved(one: Timeline, other: Timeline) -> int:
 def _checked_case(weights: Weights, soc: str, engine: str, tokens: int, chunk_tokens: int | None, overrides: dict[str, Any] | None) -> Case:
     """Return what is to be simulated, of the shape that the weights have."""
     case = make_case(soc, weights.llm, engine, prompt_tokens=tokens, chunk_tokens=chunk_tokens, overrides=overrides)
+    if case.run.cached_tokens:
+        raise SocsimError("run.cached_tokens: a prompt is computed as a whole here; allowed: 0")
     if case.llm != weights.llm:
         raise SocsimError("overrides of the model would compute another one than the weights are of")
     return case

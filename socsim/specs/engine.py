@@ -23,6 +23,9 @@ class Precision(Spec):
     weight_bits: Literal[4, 8, 16] = Field(description="bits in which weights are stored; fewer than the product's are dequantized")
     quantization: Literal["per-tensor", "per-group", "none"]
     group_size: Count | None = Field(None, description="weights that share one scale; needed with per-group quantization")
+    weight_scales: Literal["tensor", "channel"] = Field(
+        "tensor", description="scales of per-tensor weights: one, or one for each output channel; of no effect on time"
+    )
     embedding_bits: Literal[4, 8, 16, 32] | None = Field(
         None, description="bits of the token embedding, and of an LM head that is tied to it; none: weight_bits"
     )
@@ -93,6 +96,9 @@ class Engine(Spec):
     merge_adjacent: bool = Field(False, description="neighboring stages on one processor become one subgraph")
     shadow_outliers: bool = Field(False, description="compute outlier channels in float beside the int8 product")
     outlier_pruning_rate: Fraction = Field(1.0, description="share of linears, least important first, whose outliers get no shadow work")
+    smoothing: Fraction | None = Field(
+        None, description="exponent of activations in smoothing factors, folded into weights; linears are then ranked after it; none: none"
+    )
     pruned_fallback: Literal["max-abs", "clip"] = Field(
         "max-abs", description="scale of a linear whose outliers are pruned: its largest input's, or a kept one's, which cuts outliers off"
     )

@@ -36,7 +36,10 @@ def _short(monkeypatch: pytest.MonkeyPatch, short_profile: Profile) -> None:
 
 def test_tables_say_what_was_compared(capsys: pytest.CaptureFixture[str]) -> None:
     output = call_well(capsys, "verify", *SMALL, "fifo,out-of-order")
-    assert "smollm2-135m on snapdragon-8-gen-3 under llm-npu: 40 tokens, 3 chunks of 16; outliers of 32 linears kept" in output.out
+    assert (
+        "smollm2-135m on snapdragon-8-gen-3 under llm-npu: 40 tokens, 3 chunks of 16; int8 per-tensor, weights per tensor, " in output.out
+    )
+    assert "outliers of 32 linears kept" in " ".join(output.out.split())
     assert re.search(r"fifo +identical +'.*' +[1-9]\d* +\d+\.\d", output.out)
     assert re.search(r"hidden states, float64 +ok +\d\.\de-1\d +1e-09", output.out)
     assert re.search(r"down_proj +\d+ +\d+\.\d +\d+ +\d+\.\d", output.out)
@@ -58,7 +61,16 @@ def test_json_holds_everything(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_measured_outliers_add_a_column(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "measured: TTFT" in call_well(capsys, "verify", "--measured-outliers", *SMALL, "fifo").out
+    out = call_well(capsys, "verify", "--measured-outliers", *SMALL, "fifo").out
+    assert "measured: TTFT" in out
+    assert re.search(r"all shadow work on the CPU: [\d.]+ ms as the engine is described, [\d.]+ ms with these", out)
+
+
+def test_one_chunk_is_no_split(capsys: pytest.CaptureFixture[str]) -> None:
+    out = call_well(capsys, "verify", "--prompt-tokens", "8", "--schedulers", "fifo", "--engine", "gpu-only").out
+    assert "one chunk: there is no split to compare" in out
+    assert "largest difference" not in out
+    assert "linears not quantized" in out
 
 
 def test_all_shipped_schedulers_are_the_default(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +98,7 @@ def test_a_difference_is_an_error(capsys: pytest.CaptureFixture[str], monkeypatc
 def test_own_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_text("One two three four five six seven eight nine ten eleven twelve.", encoding="utf-8")
-    assert "9 tokens, 1 chunks" in call_well(capsys, "verify", "--text", str(path), "--prompt-tokens", "9", "--schedulers", "fifo").out
+    assert "9 tokens, 1 chunk of 32" in call_well(capsys, "verify", "--text", str(path), "--prompt-tokens", "9", "--schedulers", "fifo").out
     output = call(capsys, "verify", "--text", str(path), "--schedulers", "fifo")
     assert output.code == 2
     assert re.search(r"text.txt: has \d\d tokens, fewer than the 256 asked for with --prompt-tokens", output.err)
@@ -102,6 +114,8 @@ def test_own_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         (["--soc", "snapdragon"], ["unknown SoC 'snapdragon'"]),
         (["--text", "absent.txt"], ["absent.txt", "cannot be read"]),
         (["--chunk-tokens", "0"], ["chunk_tokens"]),
+        (["--schedulers", ""], ["unknown scheduler ''"]),
+        (["--set", "run.cached_tokens=64"], ["run.cached_tokens", "allowed: 0"]),
     ],
 )
 def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]) -> None:

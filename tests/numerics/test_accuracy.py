@@ -344,8 +344,8 @@ def test_records_and_csv(model: Weights, profile: Profile, windows: Windows, tmp
     assert not {"label", "percentile", "smoothed", "pruned_fallback", "static_output"} & set(stored[0])
 
 
-def test_importance_is_the_largest_over_the_threshold(profile: Profile) -> None:
-    rows = importance_records(profile)
+def test_importance_is_the_largest_over_the_threshold(model: Weights, profile: Profile) -> None:
+    rows = importance_records(model, profile)
     assert [(row["linear_index"], row["layer"], row["linear"]) for row in rows[:8]] == [
         (place, place // 7, name) for place, name in enumerate(["q", "k", "v", "o", "gate", "up", "down", "q"])
     ]
@@ -356,3 +356,6 @@ def test_importance_is_the_largest_over_the_threshold(profile: Profile) -> None:
         ]
         above = sorted(tensor.chunk_max.ravel().tolist(), reverse=True)
         assert row["importance"] == pytest.approx(above[0] / above[20 * len(tensor.chunk_max)])
+    ranked = sorted(rows, key=lambda row: -row["smoothed_importance"])
+    kept = Static("shadow-plus", pruning_rate=0.5, importance="max/rms", smoothing=0.7).kept(model, profile)
+    assert {(row["layer"], f"{row['linear']}_proj") for row in ranked[:10]} == kept

@@ -139,9 +139,7 @@ def test_graph_without_one_kind_of_dependency_fails(engine: str, pruning_rate: f
     kinds = edge_kinds(case.costs.graph)
     needed_otherwise = []
     for kind in kinds:
-        graph = without(
-            case.costs.graph, lambda other, index, kind=kind: (stage(case.costs.graph, other), stage(case.costs.graph, index)) == kind
-        )  # type: ignore[misc]
+        graph = without_kind(case.costs.graph, kind)
         assert reach(graph) <= reach(case.costs.graph)
         if reach(graph) == reach(case.costs.graph):
             needed_otherwise.append(kind)
@@ -149,6 +147,10 @@ def test_graph_without_one_kind_of_dependency_fails(engine: str, pruning_rate: f
         for scheduler in ("sequential", "out-of-order"):
             assert fails_or_differs(graph, case, decoder, scheduler), kind
     assert len(needed_otherwise) < len(kinds) / 4
+
+
+def without_kind(graph: TaskGraph, kind: tuple[str, str]) -> TaskGraph:
+    return without(graph, lambda other, index: (stage(graph, other), stage(graph, index)) == kind)
 
 
 def reach(graph: TaskGraph) -> set[tuple[int, int]]:
@@ -171,9 +173,8 @@ def test_what_was_there_by_chance_is_told_from_what_is_still_written() -> None:
     with pytest.raises(SocsimError, match=r"attention of chunk 1, block 0 .* reads 'k_proj' of chunk 0, block 0, which .*there by chance"):
         replay(play(graph, case, "sequential"), decoder, TOKENS)
     loose = without(case.costs.graph, lambda _, index: stage(case.costs.graph, index) == "o_proj")
-    with pytest.raises(
-        SocsimError, match="o_proj of chunk 3, block 2 starts at 0 ns and reads 'attention' of .*, which nobody has written"
-    ):
+    pattern = r"o_proj of chunk 3, block 2 starts at 0 ns and reads 'attention' of .*, which nobody has written"
+    with pytest.raises(SocsimError, match=pattern):
         replay(play(loose, case, latest_chunk_first), decoder, TOKENS)
 
 

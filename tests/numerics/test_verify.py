@@ -13,7 +13,7 @@ from socsim.numerics.decoder import Decoder, Shadow
 from socsim.numerics.profile import profile_text
 from socsim.numerics.random_model import random_weights
 from socsim.numerics.schemes import Float32, PerGroup, Static
-from socsim.numerics.verify import FLOAT64_TOLERANCE, Verification, engine_scheme, outlier_means, verify
+from socsim.numerics.verify import FLOAT64_TOLERANCE, Verification, engine_scheme, outlier_means, shadow_s, verify
 from socsim.schedulers import SCHEDULERS
 
 WEIGHTS = random_weights()
@@ -72,6 +72,8 @@ def test_measured_outliers_change_what_shadows_cost(found: Verification) -> None
     before, after = times["sequential"]
     assert after is not None
     assert after != before
+    assert found.measured is not None
+    assert shadow_s(found.measured) != shadow_s(found.case) > 0.0
     again = verify(
         WEIGHTS,
         PROFILE,
@@ -93,9 +95,18 @@ def test_measured_outliers_change_what_shadows_cost(found: Verification) -> None
 @pytest.mark.parametrize(
     ("engine", "overrides", "scheme"),
     [
+        (
+            "llm-npu-plus",
+            {},
+            Static("shadow", keep=frozenset(), outlier_channels=28.0, smoothing=0.7, weight_scales="channel"),
+        ),
         ("npu-chunk", {}, PerGroup(group_size=64)),
         ("gpu-only", {}, Float32()),
-        ("llm-npu", {"pruned_fallback": "clip"}, Static("shadow", keep=frozenset(), outlier_channels=6.0, pruned_fallback="clip")),
+        (
+            "llm-npu",
+            {"pruned_fallback": "clip"},
+            Static("shadow", keep=frozenset(), outlier_channels=6.0, pruned_fallback="clip", weight_scales="tensor"),
+        ),
     ],
 )
 def test_scheme_follows_the_engine(engine: str, overrides: dict[str, str], scheme: object) -> None:
