@@ -38,6 +38,7 @@ _BY_NAME = {
     "sliding_window": "tokens",
     "max_position_embeddings": "tokens",
     "rope_theta": "ratio",
+    "smoothing": "ratio",
     "speed": "ratio",
 }
 

@@ -115,7 +115,12 @@ def test_importance_of_each_linear(capsys: pytest.CaptureFixture[str], short: li
         ("6", "0", "down", "ratio"), ("7", "1", "q", "ratio"),
     ]  # fmt: skip
     assert len(rows) == 14
-    assert rows[0].keys() == dict.fromkeys(["model", "linear_index", "layer", "linear", "importance", "unit", "source", "split"]).keys()
+    assert (
+        rows[0].keys()
+        == dict.fromkeys(
+            ["model", "linear_index", "layer", "linear", "importance", "smoothed_importance", "unit", "source", "split"]
+        ).keys()
+    )
 
 
 def test_calibrate(capsys: pytest.CaptureFixture[str], short: list[str]) -> None:
