@@ -96,6 +96,18 @@ def test_speed_over_divergence_with_rings_at_the_usual_rate() -> None:
     assert legend(figure)[-1] == "85 % pruned"
 
 
+@pytest.mark.parametrize("low", [0.0011, 0.0013, 0.0026, 0.0057, 0.0071, 0.0085, 0.0099, 0.013, 0.93])
+@pytest.mark.parametrize("ratio", [1.0, 14 / 13, 3.0, 60.0, 2000.0])
+def test_two_ticks_at_least_have_labels(low: float, ratio: float) -> None:
+    figure = scheme_losses([row("shadow", "channel", low), row("per-tensor", "channel", low * ratio)])
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    ax: Any = figure.axes[0]
+    first, last = ax.get_xlim()
+    ticks = [float(label.get_text()) for label in ax.get_xticklabels() if label.get_text() and first <= label.get_position()[0] <= last]
+    assert 2 <= len(set(ticks)) <= 8
+
+
 def test_looks_are_told_apart() -> None:
     for looks in (SCALES.values(), CURVES.values()):
         assert len({color for color, _, _ in looks}) == len({marker for _, marker, _ in looks}) == len(looks)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from socsim.numerics.profiles import Calibration
 
 TABLES = ("schemes", "ablation", "curve", "importance")
+SCHEME_NAMES = ("float32", "per-tensor", "per-group", "smoothquant", "llm-int8", "shadow", "shadow-plus")
+"""Those of `socsim.numerics.schemes.SCHEMES`, which help does without importing."""
 NATS, RATIO = "nats/token", "ratio"
 Record = dict[str, Any]
 
@@ -52,7 +54,8 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Compute it again.")]
 
 def accuracy_command(
     schemes: Annotated[
-        list[str] | None, typer.Option("--schemes", metavar="NAME,...", help="Quantization schemes; repeatable.  [default: all]")
+        list[str] | None,
+        typer.Option("--schemes", metavar="NAME,...", help=f"Of {', '.join(SCHEME_NAMES)}; repeatable.  [default: all]"),
     ] = None,
     weight_scales: Annotated[
         str, typer.Option("--weight-scales", metavar="tensor|channel|both", help="One scale per weight matrix or per output channel.")
@@ -80,8 +83,8 @@ def accuracy_command(
 ) -> None:
     """Measure what quantization schemes do to a real model: perplexity, divergence from float32, agreement, float work beside int8.
 
-    The text is cut into prompts of 512 tokens in chunks of 256. Scales and outliers are found on another text. What was measured once is
-    kept in the cache.
+    The text is cut into prompts of 512 tokens in chunks of 256. Scales and outliers are found on another text: the first run
+    profiles 8,192 tokens for that, which takes about a minute, once. What was measured is kept in the cache, of an interrupted run, too.
     """
     if table not in TABLES:
         raise unknown_name("--table", table, TABLES)
@@ -93,7 +96,7 @@ def accuracy_command(
 
     names = [name.strip() for each in schemes or () for name in each.split(",")]
     cases = cases_of(table, names, weight_scales, pruning_rate or ())
-    made_of = calibration_of(weights, calibration_text, calibration_tokens)
+    made_of = calibration_of(weights, calibration_text, calibration_tokens, "--calibration-tokens")
     report = accuracy_report(study_of(made_of, text, tokens), cases) if cases else importance_report(made_of)
     given = {
         "--table": table if table != "schemes" else None,
@@ -112,10 +115,13 @@ def accuracy_command(
 
 def cases_of(table: str, names: list[str], weight_scales: str, rates: Sequence[float]) -> list[Case]:
     """Return the rows of a table; none of that of importance, for which nothing is measured."""
-    from socsim.numerics.cases import ablation_cases, curve_cases, scheme_cases
+    from socsim.numerics.cases import DEFAULT_RATES, ablation_cases, curve_cases, scheme_cases
 
     if table == "schemes":
-        return scheme_cases(names, weight_scales, rates)
+        cases = scheme_cases(names, weight_scales, rates)
+        if rates and all(case.scheme.name not in DEFAULT_RATES for case in cases):
+            raise SocsimError(f"--pruning-rate: applies to {' and '.join(DEFAULT_RATES)}; --schemes has neither")
+        return cases
     if names or rates or weight_scales != "both":
         raise SocsimError(f"--table {table}: has schemes of its own; --schemes, --weight-scales and --pruning-rate go with 'schemes' only")
     return {"ablation": ablation_cases, "curve": curve_cases}.get(table, list)()
@@ -127,13 +133,16 @@ def use_one_thread_per_product() -> None:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def calibration_of(weights: str | None, text: Path | None, tokens: int) -> Calibration:
-    """Return what a profile is to be made of."""
+def calibration_of(weights: str | None, text: Path | None, tokens: int, option: str) -> Calibration:
+    """Return what a profile is to be made of; messages name the option of its tokens."""
     from socsim.numerics.profiles import calibration
-    from socsim.numerics.texts import read_text
+    from socsim.numerics.texts import check_tokens, default_text, read_text
     from socsim.numerics.weights import DEFAULT_WEIGHTS, load_weights
 
-    return calibration(load_weights(weights or DEFAULT_WEIGHTS), read_text(text) if text else None, tokens)
+    check_tokens(tokens, option)
+    chosen = read_text(text) if text else default_text("calibration")
+    chosen.option = option
+    return calibration(load_weights(weights or DEFAULT_WEIGHTS), chosen, tokens)
 
 
 def study_of(made_of: Calibration, text: Path | None, tokens: int) -> Study:
@@ -208,10 +217,11 @@ def calibrate_weights_command(
 ) -> None:
     """Record what the linears of a model read on a text, and keep it in the cache: scales, outliers and pruning follow from that.
 
-    Done by other commands where it is missing. With a text of your own, name it to 'socsim accuracy' as --calibration-text.
+    That takes about a minute for 8,192 tokens, once; other commands do it in their first run where it is missing. With a text of your
+    own, name it to 'socsim accuracy' as --calibration-text.
     """
     use_one_thread_per_product()
-    made_of = calibration_of(name, text, tokens)
+    made_of = calibration_of(name, text, tokens, "--tokens")
     steps = profile_steps(made_of, force=force)
     from socsim.numerics.profiles import load_profile
 

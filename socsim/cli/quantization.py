@@ -11,42 +11,65 @@ if TYPE_CHECKING:
 
 WIDE, MEDIUM = 118, 96
 """Columns of text from which a table has all its columns, or those that matter most and the float work."""
+LONG_LABELS = 38
+"""How much longer labels of the ablation are, and so the lines that have all columns."""
+FLOAT_WORK = ("kept", "float\nchan.", "fetched", "hot\n(%)", "MACs\n(%)")
 Record = dict[str, Any]
 
 
 def print_accuracy(console: Console, report: Record) -> None:
     """Print measures of schemes as a table, with as many columns as there is room for."""
-    shown = _columns(console.width, labels_say_all=report["table"] == "ablation")
+    columns = _columns(report)
+    left_out = _left_out(console.width, long_labels=report["table"] == "ablation")
+    shown = [name for name in columns if name not in left_out]
     table = make_table(shown, sum(name not in ("scheme", "weight\nscales") for name in shown))
     for row in report["rows"]:
         cells = _cells(row)
         table.add_row(*(cells[name] for name in shown))
     console.print(table)
+    if missing := [name.replace("\n", " ") for name in columns if name in left_out]:
+        console.print(f"Left out: {', '.join(missing)}. A wider terminal or --json shows them.")
     first = report["rows"][0]
     console.print(
         f"{report['weights']} on {report['tokens']:,} tokens of {report['text']} (SHA-256 {report['text_sha256'][:12]}): "
         f"{first['predictions']:,} predictions, {first['last_words']} last words of passages. Scales and outliers from "
         f"{report['calibration_tokens']:,} tokens of {report['calibration_text']} (SHA-256 {report['calibration_text_sha256'][:12]})."
     )
-    console.print(
-        "85 %: of the linears pruned; 5 channels, or ch.: so many float channels aimed at, else 20. "
-        "KL: divergence from float32 a token; change: of perplexity; top-1: agreement with float32; words: last words guessed; "
-        f"±: standard error. kept: of {first['linears']} linears, those with float work beside the int8 products; "
-        f"float chan.: in such work of one of these and one chunk of {report['chunk_tokens']} tokens; fetched: read from flash; "
-        "hot: in memory; MACs: of such work, of all linears'. float32 and per-group have none by definition."
-    )
+    console.print("; ".join(_notes(report, shown)) + ".")
 
 
-def _columns(width: int, *, labels_say_all: bool) -> list[str]:
-    """Return the columns that are shown; --json has all."""
+def _notes(report: Record, shown: list[str]) -> list[str]:
+    """Explain the columns and words of a table."""
+    labels, first = [row["label"] for row in report["rows"]], report["rows"][0]
+    notes = {
+        "KL (nats)": "KL: divergence from float32 a token",
+        "change (%)": "change: of perplexity",
+        "top-1 (%)": "top-1: agreement with float32",
+        "words\n(%)": "words: last words guessed",
+        "kept": f"kept: of {first['linears']} linears, those with float work beside the int8 products",
+        "float\nchan.": f"float chan.: in such work of one of these and one chunk of {report['chunk_tokens']} tokens",
+        "fetched": "fetched: read from flash",
+        "hot\n(%)": "hot: in memory",
+        "MACs\n(%)": "MACs: of such work, of all linears'",
+    }
+    words = ["%: of the linears pruned"] if any(" %" in label for label in labels) else []
+    if any(" channels" in label or " ch." in label for label in labels):
+        words.append("channels, ch.: float channels aimed at, else 20")
+    return [*words, *(note for name, note in notes.items() if name in shown), "±: standard error"]
+
+
+def _columns(report: Record) -> list[str]:
+    """Return the columns of a wide table: weight scales unless labels say them, float work if there is any; --json has all."""
     columns = ["scheme", "weight\nscales", "KL (nats)", "perplexity", "change (%)", "top-1 (%)", "words\n(%)"]
-    columns += ["kept", "float\nchan.", "fetched", "hot\n(%)", "MACs\n(%)"]
-    left_out = {"weight\nscales", "perplexity", "words\n(%)"} if labels_say_all else set()
-    if width < WIDE:
-        left_out |= {"perplexity", "words\n(%)"}
-    if width < MEDIUM:
-        left_out |= {"fetched", "hot\n(%)", "MACs\n(%)"}
-    return [name for name in columns if name not in left_out]
+    if report["table"] == "ablation":
+        columns.remove("weight\nscales")
+    return columns + (list(FLOAT_WORK) if any(row["kept_linears"] for row in report["rows"]) else [])
+
+
+def _left_out(width: int, *, long_labels: bool) -> set[str]:
+    """Return the columns for which there is no room."""
+    left_out = {"perplexity", "words\n(%)"} if width < WIDE + LONG_LABELS * long_labels else set()
+    return left_out | (set(FLOAT_WORK[2:]) if width < MEDIUM else set())
 
 
 def _cells(row: Record) -> dict[str, str]:

@@ -107,8 +107,8 @@ class _Metadata(NamedTuple):
             return default
         try:
             value = self.fields[key].contents()
-        except (ValueError, IndexError) as error:
-            raise SocsimError(f"{self.where}: metadata '{key}' is damaged: {error}") from None
+        except (ValueError, IndexError):
+            raise SocsimError(f"{self.where}: is a damaged GGUF file: its metadata '{key}' cannot be read") from None
         if not isinstance(value, kind) or isinstance(value, bool):
             wanted = {int: "a whole number", float: "a number", str: "a text"}.get(kind, "a list")
             raise SocsimError(f"{self.where}: metadata '{key}' should be {wanted}, not {str(value)[:40]!r}")
@@ -140,11 +140,11 @@ def _open(path: str | Path) -> Any:
     except OSError as error:
         raise SocsimError(f"{path}: cannot be read: {error.strerror}") from None
     if magic != b"GGUF":
-        raise SocsimError(f"{path}: is no GGUF file: it should start with b'GGUF', not {magic!r}")
+        raise SocsimError(f"{path}: is no GGUF file: it does not start with the letters GGUF")
     try:
         return GGUFReader(path)
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
-        raise SocsimError(f"{path}: is a truncated or damaged GGUF file: {error}") from None
+    except (ValueError, IndexError, KeyError, TypeError, OverflowError):  # what they say is of the library's code
+        raise SocsimError(f"{path}: is a truncated or damaged GGUF file") from None
 
 
 def _config(metadata: _Metadata, *, tied: bool) -> dict[str, Any]:

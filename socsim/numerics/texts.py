@@ -30,10 +30,10 @@ Window = NDArray[np.int64]
 
 
 class Text:
-    """A text with a name for messages."""
+    """A text with a name for messages, which also say by which option so many of its tokens were asked for."""
 
-    def __init__(self, name: str, text: str) -> None:
-        self.name, self.text = name, text
+    def __init__(self, name: str, text: str, option: str = "--tokens") -> None:
+        self.name, self.text, self.option = name, text, option
 
     @cached_property
     def sha256(self) -> str:
@@ -93,16 +93,16 @@ def split_text(text: Text, tokenizer: Tokenizer, tokens: int) -> Windows:
     SocsimError
         The text has fewer tokens, or too few are asked for.
     """
-    check_tokens(tokens)
+    check_tokens(tokens, text.option)
     ids = np.array(tokenizer.encode(text.text), dtype=np.int64)
     if len(ids) < tokens:
-        raise SocsimError(f"{text.name}: has {len(ids):,} tokens, fewer than the {tokens:,} asked for with --tokens")
+        raise SocsimError(f"{text.name}: has {len(ids):,} tokens, fewer than the {tokens:,} asked for with {text.option}")
     windows = [ids[start : min(start + WINDOW_TOKENS, tokens)] for start in range(0, tokens, WINDOW_TOKENS)]
     windows = [window for window in windows if len(window) > 1]
     return Windows(tuple(windows), tuple(last_words([tokenizer.decode([each]) for each in window.tolist()]) for window in windows))
 
 
-def check_tokens(tokens: int) -> None:
+def check_tokens(tokens: int, option: str = "--tokens") -> None:
     """Check a number of tokens to evaluate or to calibrate on.
 
     Raises
@@ -111,7 +111,7 @@ def check_tokens(tokens: int) -> None:
         There are too few.
     """
     if tokens < FEWEST_TOKENS:
-        raise SocsimError(f"--tokens {tokens}: allowed: whole numbers from {FEWEST_TOKENS}")
+        raise SocsimError(f"{option} {tokens}: allowed: whole numbers from {FEWEST_TOKENS}")
 
 
 def last_words(pieces: Sequence[str]) -> tuple[Span, ...]:

@@ -69,10 +69,29 @@ class Weights:
 
 
 def cache_folder() -> Path:
-    """Return the folder of the cache: ``SOCSIM_CACHE``, else ``socsim`` in the user's folder for caches."""
-    if own := os.environ.get("SOCSIM_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "socsim"
+    """Return the folder of the cache: ``SOCSIM_CACHE``, else ``socsim`` in the user's folder for caches; it need not be there.
+
+    Raises
+    ------
+    SocsimError
+        There is a file in its place, or in that of a folder above.
+    """
+    own = os.environ.get("SOCSIM_CACHE")
+    folder = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "socsim"
+    try:
+        file = next((each for each in (folder, *folder.parents) if each.exists() and not each.is_dir()), None)
+    except OSError as error:
+        raise unusable_cache(folder, f"cannot be read: {error.strerror}") from None
+    if file is not None:
+        raise unusable_cache(folder, f"'{file}' is a file, no folder" if file != folder else "is a file, no folder")
+    return folder
+
+
+def unusable_cache(folder: Path, why: str) -> SocsimError:
+    """Build the error for a cache that is no folder or cannot be written."""
+    if os.environ.get("SOCSIM_CACHE"):
+        return SocsimError(f"SOCSIM_CACHE '{folder}': {why}")
+    return SocsimError(f"cache '{folder}': {why}; set SOCSIM_CACHE to another folder")
 
 
 def weights_folder(name: str) -> Path:

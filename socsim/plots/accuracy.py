@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ USUAL_RATE = 0.85
 """Pruning rate whose points have a ring."""
 RING: dict[str, Any] = {"marker": "o", "markersize": 8.0, "fillstyle": "none", "markeredgewidth": 0.8, "color": "black", "linestyle": ""}
 LINE_IN = 0.17
+TICKS = ((1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0))
+"""Labelled multiples of powers of ten; of the last, two at least are in any range whose ends are a factor of 1.9 apart."""
 
 
 def scheme_losses(rows: Sequence[Row]) -> Figure:
@@ -144,8 +147,16 @@ def _bar(row: Row) -> float:
 def _log(ax: Axes, axis: str, values: Sequence[float]) -> None:
     """Make an axis logarithmic with plain numbers."""
     chosen: Any = ax.xaxis if axis == "x" else ax.yaxis
-    ax.set(**{f"{axis}scale": "log", f"{axis}lim": (min(values) / 1.4, max(values) * 1.4)})
+    low, high = min(values) / 1.4, max(values) * 1.4
+    ax.set(**{f"{axis}scale": "log", f"{axis}lim": (low, high)})
     few = max(values) / min(values) < 50.0
-    chosen.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0, 3.0)))
+    choices = TICKS[1:] if few else TICKS
+    chosen.set_major_locator(LogLocator(subs=next((each for each in choices if _ticks(each, low, high) > 1), TICKS[-1])))
     chosen.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     chosen.set_minor_formatter(NullFormatter())
+
+
+def _ticks(multiples: Sequence[float], low: float, high: float) -> int:
+    """Return how many multiples of powers of ten are in a range."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return sum(low <= multiple * 10.0**power <= high for multiple in multiples for power in powers)

@@ -12,10 +12,13 @@ import pytest
 from command_line import call, call_well
 
 from socsim.cli import _exit_code
-from socsim.cli.accuracy import accuracy_command, calibrate_weights_command
+from socsim.cli.accuracy import SCHEME_NAMES, accuracy_command, calibrate_weights_command
+from socsim.numerics.accuracy import Meter
 from socsim.numerics.fetching import add_weights
-from socsim.numerics.profile import CHUNK_TOKENS
+from socsim.numerics.measures import Accuracy
+from socsim.numerics.profile import CHUNK_TOKENS, Profile
 from socsim.numerics.profiles import CALIBRATION_TOKENS
+from socsim.numerics.schemes import SCHEMES, Scheme
 from socsim.numerics.texts import WINDOW_TOKENS
 from socsim.numerics.weights import weights_folder
 
@@ -62,7 +65,49 @@ def test_narrow_terminals_have_fewer_columns(
     out = call_well(capsys, "accuracy", *short, "--schemes", "shadow", "--weight-scales", "channel", "--pruning-rate", "0.5").out
     row = next(line for line in out.splitlines() if line.startswith("shadow, 50 %")).removeprefix("shadow, 50 %")
     assert len(row.replace(" ±", "±").split()) == columns - 1
+    flat = " ".join(out.split())
+    names = {12: "", 10: "perplexity, words (%)", 7: "perplexity, words (%), fetched, hot (%), MACs (%)"}[columns]
+    assert (f"Left out: {names}. A wider terminal or --json shows them." in flat) == bool(names)
+    assert ("Left out" in flat) == bool(names)
+    for column, note in {"fetched": "read from flash", "words": "last words guessed"}.items():
+        assert (f"{column}: {note}" in flat) == (column not in names)
     assert max(map(len, out.splitlines())) <= width
+
+
+def test_notes_explain_what_is_there(capsys: pytest.CaptureFixture[str], short: list[str]) -> None:
+    out = " ".join(call_well(capsys, "accuracy", *short, "--schemes", "float32,per-group").out.split())
+    assert "top-1: agreement" in out
+    assert not [word for word in ("pruned", "aimed at", "float work", "kept", "fetched", "Left out") if word in out]
+    out = " ".join(call_well(capsys, "accuracy", *short, "--schemes", "shadow").out.split())
+    assert "%: of the linears pruned; KL: " in out
+    assert "kept: of 14 linears, those with float work" in out
+
+
+def test_all_columns_of_the_ablation(capsys: pytest.CaptureFixture[str], short: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "156")
+    out = call_well(capsys, "accuracy", "--table", "ablation", *short).out
+    assert "Left out" not in out
+    assert "channels, ch.: float channels aimed at" in " ".join(out.split())
+    assert any(line.startswith("shadow, nothing pruned, threshold at 99.9th percentile  ") for line in out.splitlines())
+
+
+def test_interrupted_run_keeps_what_is_finished(
+    capsys: pytest.CaptureFixture[str], short: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = Meter.measure
+
+    def interrupted(meter: Meter, scheme: Scheme, profile: Profile) -> Accuracy:
+        if scheme.name == "per-group":
+            raise KeyboardInterrupt
+        return measure(meter, scheme, profile)
+
+    arguments = ["accuracy", *short, "--schemes", "float32,smoothquant,per-group", "--weight-scales", "channel"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Meter, "measure", interrupted)
+        outcome = call(capsys, *arguments)
+    assert (outcome.code, outcome.out) == (130, "")
+    steps = call_well(capsys, *arguments).err.splitlines()
+    assert steps == ["socsim: measuring: reference in float32", "socsim: measuring: per-group"]
 
 
 def test_json_names_everything_that_results_depend_on(capsys: pytest.CaptureFixture[str], short: list[str]) -> None:
@@ -141,12 +186,14 @@ def test_calibrate(capsys: pytest.CaptureFixture[str], short: list[str]) -> None
         (["--schemes", ""], "unknown scheme ''"),
         (["--weight-scales", "row"], "unknown --weight-scales 'row'"),
         (["--pruning-rate", "2"], "--pruning-rate 2: allowed: from 0"),
+        (["--pruning-rate", "0.5", "--schemes", "llm-int8"], "--pruning-rate: applies to shadow and shadow-plus; --schemes has neither"),
+        (["--calibration-tokens", "0"], "--calibration-tokens 0: allowed: whole numbers from 64"),
         (["--table", "ablaton"], "unknown --table 'ablaton' (did you mean 'ablation'?)"),
         (["--table", "curve", "--schemes", "shadow"], "--table curve: has schemes of its own"),
         (["--table", "importance", "--plot", "a.png"], "--plot 'a.png': there is no figure of --table importance"),
         (["--tokens", "9"], "--tokens 9: allowed: whole numbers from 64"),
-        (["--tokens", "90000"], "mine.txt: has "),
-        (["--calibration-tokens", "90000"], "other.txt: has "),
+        (["--tokens", "90000"], "fewer than the 90,000 asked for with --tokens"),
+        (["--calibration-tokens", "90000"], "fewer than the 90,000 asked for with --calibration-tokens"),
         (["--weights", "smal"], "weights 'smal' are not in the cache"),
         (["--text", "absent.txt"], "absent.txt: cannot be read"),
         (["--plot", "a.bmp"], "--plot 'a.bmp': unknown suffix '.bmp'"),
@@ -171,6 +218,9 @@ def test_help_states_the_constants() -> None:
     """They are written out there, as help does without the modules that have them."""
     assert inspect.signature(accuracy_command).parameters["calibration_tokens"].default == CALIBRATION_TOKENS
     assert inspect.signature(calibrate_weights_command).parameters["tokens"].default == CALIBRATION_TOKENS
+    assert tuple(SCHEMES) == SCHEME_NAMES
+    for command in (accuracy_command, calibrate_weights_command):
+        assert f"{CALIBRATION_TOKENS:,} tokens" in str(command.__doc__)
     assert f"prompts of {WINDOW_TOKENS} tokens in chunks of {CHUNK_TOKENS}" in str(accuracy_command.__doc__)
 
 
@@ -178,6 +228,8 @@ def test_help_states_the_constants() -> None:
 def test_help_has_an_example_and_is_quick(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit_code([*command, "--help"]) == 0
     out = capsys.readouterr().out
+    assert "about a minute" in " ".join(out.split())
+    assert command != ["accuracy"] or all(name in out for name in SCHEME_NAMES)
     assert f"  socsim {' '.join(command)}" in out[out.index("Examples:") :]
     program = f"import sys; from socsim.cli import _exit_code; _exit_code({[*command, '--help']!r}); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)

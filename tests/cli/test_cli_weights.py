@@ -61,7 +61,8 @@ def test_replacing_needs_force(capsys: pytest.CaptureFixture[str], tiny: Path, t
     ("arguments", "said"),
     [
         (["add", "absent.gguf"], "absent.gguf: cannot be read: No such file or directory"),
-        (["add", __file__], f"{__file__}: is no GGUF file: it should start with b'GGUF', not b'from'"),
+        (["add", __file__], f"{__file__}: is no GGUF file: it does not start with the letters GGUF"),
+        (["add", "."], ".: is a folder, no file"),
         (["add", __file__, "--name", "a/b"], "name of weights 'a/b': allowed: letters, digits"),
         (["remove", "mine"], "weights 'mine' are not in the cache"),
         (["fetsh"], "no such command 'fetsh'"),
@@ -72,6 +73,38 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: list[str], sai
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.splitlines()[-1].startswith(f"socsim: error: {said}")
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["fetch"], ["add", "{tiny}"]])
+@pytest.mark.parametrize("below", [False, True])
+def test_cache_that_is_a_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Path, arguments: list[str], below: bool
+) -> None:
+    file = tmp_path / "plain"
+    file.write_text("")
+    folder = file / "cache" if below else file
+    monkeypatch.setenv("SOCSIM_CACHE", str(folder))
+    outcome = call(capsys, "weights", *(argument.format(tiny=tiny) for argument in arguments))
+    assert (outcome.code, outcome.out) == (2, "")
+    said = f"'{file}' is a file, no folder" if below else "is a file, no folder"
+    assert outcome.err.splitlines()[-1] == f"socsim: error: SOCSIM_CACHE '{folder}': {said}"
+
+
+@pytest.mark.parametrize("arguments", [["fetch"], ["add", "{tiny}"]])
+def test_cache_that_cannot_be_made(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cache: Path, tiny: Path, arguments: list[str]
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    outcome = call(capsys, "weights", *(argument.format(tiny=tiny) for argument in arguments))
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.splitlines()[-1] == f"socsim: error: SOCSIM_CACHE '{cache.parent}': cannot be written: Permission denied"
+    monkeypatch.delenv("SOCSIM_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    said = call(capsys, "weights", *(argument.format(tiny=tiny) for argument in arguments)).err.splitlines()[-1]
+    assert said.endswith(f"cache '{cache / 'socsim'}': cannot be written: Permission denied; set SOCSIM_CACHE to another folder")
 
 
 def test_fetch_that_fails(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:

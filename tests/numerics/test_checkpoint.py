@@ -179,13 +179,13 @@ def test_a_quantization_that_cannot_be_read(tmp_path: Path) -> None:
     assert "Q8_1" not in types
 
 
-@pytest.mark.parametrize(("content", "shown"), [(b"", "b''"), (b"PK\x03\x04zip", r"b'PK\x03\x04'")])
-def test_no_gguf_file(tmp_path: Path, content: bytes, shown: str) -> None:
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04zip"])
+def test_no_gguf_file(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(content)
     with pytest.raises(SocsimError) as error:
         read_checkpoint(file)
-    assert str(error.value) == f"{file}: is no GGUF file: it should start with b'GGUF', not {shown}"
+    assert str(error.value) == f"{file}: is no GGUF file: it does not start with the letters GGUF"
 
 
 def test_no_file(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_truncated_anywhere(tmp_path: Path, whole: bytes, share: float) -> None:
     file = tmp_path / "part.gguf"
     file.write_bytes(whole[: int(share * (len(whole) - 64))])
-    with pytest.raises(SocsimError, match=r"part\.gguf: is (a truncated or damaged|no) GGUF file"):
+    with pytest.raises(SocsimError, match=r"part\.gguf: is (a truncated or damaged GGUF file$|no GGUF file: it does not start)"):
         read_checkpoint(file)
 
 
@@ -216,5 +216,7 @@ def test_a_byte_changed_anywhere(tmp_path: Path, whole: bytes, place: int, value
         tensors = read_checkpoint(file).tensors
     except SocsimError as error:
         assert str(error).startswith(f"{file}: ")  # noqa: PT017 (both may be)
+        leaked = [said for said in ("unpack", "reshape", "codec", "out of bounds") if said in str(error)]
+        assert leaked == []
     else:
         assert all(np.isfinite(tensor).all() for tensor in tensors.values())

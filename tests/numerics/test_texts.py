@@ -82,6 +82,8 @@ def test_words_are_found_in_each_window() -> None:
 def test_too_few_tokens_asked_for(tokens: int) -> None:
     with pytest.raises(SocsimError, match=f"--tokens {tokens}: allowed: whole numbers from 64"):
         split_text(Text("mine", "a" * 100), Letters(), tokens)
+    with pytest.raises(SocsimError, match=f"^--calibration-tokens {tokens}: allowed"):
+        split_text(Text("mine", "a" * 100, "--calibration-tokens"), Letters(), tokens)
 
 
 def test_text_shorter_than_asked_for() -> None:
