@@ -27,8 +27,8 @@ def print_accuracy(console: Console, report: Record) -> None:
         cells = _cells(row)
         table.add_row(*(cells[name] for name in shown))
     console.print(table)
-    if missing := [name.replace("\n", " ") for name in columns if name in left_out]:
-        console.print(f"Left out: {', '.join(missing)}. A wider terminal or --json shows them.")
+    if missing := [name.partition("\n")[0] for name in columns if name in left_out]:
+        console.print(f"Left out: {', '.join(missing)}; see a wider terminal or --json")
     first = report["rows"][0]
     console.print(
         f"{report['weights']} on {report['tokens']:,} tokens of {report['text']} (SHA-256 {report['text_sha256'][:12]}): "
