@@ -23,7 +23,7 @@ from socsim.numerics.texts import WINDOW_TOKENS, Text, Windows, check_tokens, sp
 from socsim.numerics.tokenizer import load_tokenizer
 from socsim.numerics.weights import Weights, weights_folder
 
-NUMERICS_VERSION = 2
+NUMERICS_VERSION = 3
 """To be raised when the same inputs come to give other results, or a scheme's name another meaning: the cache then counts no more."""
 Result = TypeVar("Result")
 Progress = Callable[[str], None]

@@ -131,37 +131,40 @@ class RowLinear:
 class GroupedLinear:
     """A linear with a scale for each group of inputs, of weights by output channel and of activations by row.
 
-    Sub-products of int8 values times their scales are summed in float; multiplying the scaled values first gives the same sum up to
-    float rounding, and is one product.
+    Each group is an int8 product of its own; its int32 result times both scales is summed in float, as an NPU has to do it.
     """
 
-    weight: Array
-    """Rounded weights, (K, N)."""
+    packed: tuple[PackedWeights, ...]
+    """Rounded weights of each group, (group, N)."""
+    weight_scale: NDArray[np.float32]
+    """Of shape (groups, N)."""
     group_size: int
     kept: bool = False
 
     @classmethod
     def of(cls, weight: Array, group_size: int) -> Self:
-        """Return the linear of weights (K, N)."""
-        return cls(np.ascontiguousarray(_rounded_in_groups(weight.T, group_size).T), group_size)
+        """Return the linear of weights (K, N); the last group may be shorter."""
+        parts = [quantize_weight(weight[rows], per_channel=True) for rows in _groups(len(weight), group_size)]
+        return cls(tuple(pack(quantized) for quantized, _ in parts), np.concatenate([scale for _, scale in parts]), group_size)
 
     def main(self, x: Array) -> Array:
         """Return the product of inputs (rows, K), of shape (rows, N)."""
-        product: Array = _rounded_in_groups(x, self.group_size) @ self.weight
-        return product
+        total: Array = np.zeros((len(x), self.weight_scale.shape[1]), dtype=x.dtype)
+        for place, columns in enumerate(_groups(x.shape[1], self.group_size)):
+            part = x[:, columns]
+            scale = np.maximum(np.abs(part).max(axis=1, keepdims=True), x.dtype.type(1e-12)) / x.dtype.type(INT8_LIMIT)
+            product = _dequantized(int8_matmul(quantize(part / scale), self.packed[place]), scale, x)
+            product *= self.weight_scale[place]
+            total += product
+        return total
 
     def shadow(self, x: Array) -> Shadow:  # noqa: ARG002 - what all linears take
         """Return nothing: no outliers are kept."""
         return NO_SHADOW
 
 
-def _rounded_in_groups(values: Array, group_size: int) -> Array:
-    """Return rows of values rounded to 127 steps of the largest in each group; the last group may be shorter."""
-    rows, length = values.shape
-    padded = np.pad(values, ((0, 0), (0, -length % group_size))).reshape(rows, -1, group_size)
-    scale = np.maximum(np.abs(padded).max(axis=2, keepdims=True), np.float32(1e-12)) / np.float32(INT8_LIMIT)
-    rounded: Array = (quantize(padded / scale) * scale).reshape(rows, -1)[:, :length]
-    return rounded
+def _groups(length: int, group_size: int) -> list[slice]:
+    return [slice(start, min(start + group_size, length)) for start in range(0, length, group_size)]
 
 
 def _dequantized(product: NDArray[np.int32], scale: Array, x: Array) -> Array:

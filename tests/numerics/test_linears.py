@@ -203,10 +203,11 @@ def test_groups_by_hand() -> None:
     weight = float32([[1.27, 0.0], [0.634, 0.0], [2.0, -5.0]])
     linear = GroupedLinear.of(weight, 2)
     # Steps 0.01 in group 0 of output 0; group 1 has one weight for each output, and loses nothing.
-    np.testing.assert_allclose(linear.weight, [[1.27, 0.0], [0.63, 0.0], [2.0, -5.0]], rtol=1e-6)
+    rounded_weight = np.array([[1.27, 0.0], [0.63, 0.0], [2.0, -5.0]])
+    np.testing.assert_allclose(linear.weight_scale, [[0.01, 1 / 127], [2 / 127, 5 / 127]], rtol=1e-6)
     x = float32([[127.0, 2.4, 0.03], [-0.127, 0.0254, 0.0]])
     rounded = np.array([[127.0, 2.0, 0.03], [-0.127, 0.025, 0.0]])
-    np.testing.assert_allclose(linear.main(x), rounded @ linear.weight, rtol=1e-5)
+    np.testing.assert_allclose(linear.main(x), rounded @ rounded_weight, rtol=1e-5)
     assert not linear.kept
     assert linear.shadow(x) is NO_SHADOW
 
