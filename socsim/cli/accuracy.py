@@ -84,7 +84,7 @@ def accuracy_command(
     """Measure what quantization schemes do to a real model: perplexity, divergence from float32, agreement, float work beside int8.
 
     The text is cut into prompts of 512 tokens in chunks of 256. Scales and outliers are found on another text: the first run
-    profiles 8,192 tokens for that, which takes about a minute, once. What was measured is kept in the cache, of an interrupted run, too.
+    profiles 8,192 tokens for that, which takes half a minute, once. What was measured is kept in the cache, of an interrupted run, too.
     """
     if table not in TABLES:
         raise unknown_name("--table", table, TABLES)
@@ -217,7 +217,7 @@ def calibrate_weights_command(
 ) -> None:
     """Record what the linears of a model read on a text, and keep it in the cache: scales, outliers and pruning follow from that.
 
-    That takes about a minute for 8,192 tokens, once; other commands do it in their first run where it is missing. With a text of your
+    That takes half a minute for 8,192 tokens, once; other commands do it in their first run where it is missing. With a text of your
     own, name it to 'socsim accuracy' as --calibration-text.
     """
     use_one_thread_per_product()

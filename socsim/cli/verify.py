@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from socsim.numerics.tokenizer import Tokenizer
     from socsim.numerics.verify import Verification
+    from socsim.numerics.weights import Weights
+    from socsim.runs import Case
 
 EXIT_FAILED = 1
 Record = dict[str, Any]
@@ -68,15 +70,17 @@ def verify_command(
     """
     overrides = parse_overrides(settings)
     from socsim.numerics.tokenizer import load_tokenizer
-    from socsim.numerics.weights import DEFAULT_WEIGHTS
+    from socsim.numerics.verify import real_case
+    from socsim.numerics.weights import DEFAULT_WEIGHTS, load_weights
     from socsim.schedulers import SCHEDULERS, load_scheduler
 
     names = list(SCHEDULERS) if schedulers is None else list(dict.fromkeys(name.strip() for name in schedulers.split(",")))
     for name in names:
         load_scheduler(name)
     tokenizer = load_tokenizer(weights or DEFAULT_WEIGHTS)
-    options = {"chunk_tokens": chunk_tokens, "overrides": overrides, "measured_outliers": measured_outliers}
-    found = shown_verify(weights or DEFAULT_WEIGHTS, prompt_of(tokenizer, prompt_tokens, text), soc, engine, names, **options)
+    tokens, model = prompt_of(tokenizer, prompt_tokens, text), load_weights(weights or DEFAULT_WEIGHTS)
+    case = real_case(model, soc, engine, prompt_tokens, chunk_tokens=chunk_tokens, overrides=overrides)
+    found = shown_verify(model, tokens, case, names, measured_outliers)
     record = to_record(found, tokenizer)
     if as_json:
         print_json(record)
@@ -87,19 +91,19 @@ def verify_command(
         raise typer.Exit(EXIT_FAILED)
 
 
-def shown_verify(weights: str, tokens: NDArray[np.int64], soc: str, engine: str, schedulers: Sequence[str], **options: Any) -> Verification:
+def shown_verify(
+    weights: Weights, tokens: NDArray[np.int64], case: Case, schedulers: Sequence[str], measured_outliers: bool
+) -> Verification:
     """Verify, showing how far it is."""
     from socsim.numerics.profiles import calibration, load_profile
     from socsim.numerics.texts import WINDOW_TOKENS
     from socsim.numerics.verify import SEQUENTIAL, verify
-    from socsim.numerics.weights import load_weights
 
-    model = load_weights(weights)
-    made_of = calibration(model)
+    made_of = calibration(weights)
     with named_steps("profiling", len(range(0, made_of.tokens, WINDOW_TOKENS))) as step:
         profile = load_profile(made_of, progress=step)
     with named_steps("computing", 2 + len([name for name in schedulers if name != SEQUENTIAL])) as step:
-        return verify(model, profile, tokens, soc, engine, schedulers, progress=step, **options)
+        return verify(weights, profile, tokens, case, schedulers, measured_outliers=measured_outliers, progress=step)
 
 
 def prompt_of(tokenizer: Tokenizer, tokens: int, file: Path | None) -> NDArray[np.int64]:

@@ -161,6 +161,16 @@ class Decoder:
         return product
 
 
+CARRIED = ("k_proj", "v_proj")
+"""Buffers that outlive their block, as later chunks read them: the KV cache."""
+
+
+def drop_spent(buffers: dict[tuple[str, int, int], Any], chunk: int, block: int) -> None:
+    """Drop what only a block of a chunk needed, when the next one's input is there."""
+    for place in [place for place in buffers if place[1:] == (chunk, block) and place[0] not in CARRIED]:
+        del buffers[place]
+
+
 Read = Callable[[str, int, int], Array]
 """Reads a buffer by name, chunk and block."""
 Write = Callable[[str, int, int, Array], None]

@@ -8,13 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from socsim.numerics.decoder import BLOCK_SITES, RESIDUALS, Array, Decoder, Kernels, Observe
+from socsim.numerics.decoder import BLOCK_SITES, RESIDUALS, Array, Decoder, Kernels, Observe, drop_spent
 
 Watch = Callable[[str, int, int, Array], None]
 """Sees a buffer when it is written: name, chunk, block, value."""
-
-CARRIED = ("k_proj", "v_proj", "hidden")
-"""Buffers that outlive their block."""
 
 
 def hidden_states(
@@ -55,9 +52,7 @@ def hidden_states(
             for site in BLOCK_SITES:
                 kernels.run(site, chunk, block)
                 _float_work(kernels, decoder, site, chunk, block)
-            for place in [place for place in buffers if place[1:] == (chunk, block) and place[0] not in CARRIED]:
-                del buffers[place]
-            del buffers["hidden", chunk, block]
+            drop_spent(buffers, chunk, block)
         results.append(decoder.normalize(buffers.pop(("hidden", chunk, blocks)), decoder.weights.final_norm))
     return np.concatenate(results)
 

@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 
 from socsim.errors import SocsimError
 from socsim.graph import Subgraph, TaskGraph
-from socsim.numerics.decoder import RESIDUALS, Array, Decoder, Kernels, Observe, Site
+from socsim.numerics.decoder import RESIDUALS, Array, Decoder, Kernels, Observe, Site, drop_spent
 from socsim.timeline import Timeline
-
-CARRIED = ("k_proj", "v_proj")
-"""Buffers that later chunks read: the KV cache."""
 
 
 def replay(timeline: Timeline, decoder: Decoder, tokens: NDArray[np.integer[Any]], observe: Observe = lambda *_: None) -> Array:
@@ -142,8 +139,7 @@ class _Buffers:
         """Keep a buffer, and drop what only the block before it needed."""
         self._written[name, chunk, block] = value, self.reader
         if name == "hidden" and block:
-            for place in [place for place in self._written if place[1:] == (chunk, block - 1) and place[0] not in CARRIED]:
-                del self._written[place]
+            drop_spent(self._written, chunk, block - 1)
 
     def result(self) -> Array:
         """Return the logits of the last token."""

@@ -102,12 +102,9 @@ def verify(
     weights: Weights,
     profile: Profile,
     tokens: NDArray[np.integer[Any]],
-    soc: str,
-    engine: str,
+    case: Case,
     schedulers: Sequence[str],
     *,
-    chunk_tokens: int | None = None,
-    overrides: dict[str, Any] | None = None,
     measured_outliers: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Verification:
@@ -119,12 +116,11 @@ def verify(
         The model and the statistics on which its static scales rest.
     tokens
         Token ids, of shape (tokens,).
-    soc, engine
-        What is simulated; the engine's precision decides how linears are quantized, its graph which keep their outliers.
+    case
+        What is simulated, from `real_case`; the engine's precision decides how linears are quantized, its graph which keep their
+        outliers.
     schedulers
         Names; the sequential order is computed in any case.
-    chunk_tokens, overrides
-        As in `socsim.make_case`.
     measured_outliers
         Simulate again with the outlier channels and fetches that occurred.
     progress
@@ -135,7 +131,6 @@ def verify(
     SocsimError
         A name is unknown, or a schedule reads what is not written.
     """
-    case = _checked_case(weights, soc, engine, len(tokens), chunk_tokens, overrides)
     decoder = Decoder(weights, engine_scheme(case.engine, kept_linears_of(case.costs.graph)).linears(weights, profile))
     outliers: dict[Site, list[Shadow]] = {site: [] for site in decoder.linears if site in decoder.kept}
     progress(SEQUENTIAL)
@@ -166,9 +161,15 @@ def _moved(one: Timeline, other: Timeline) -> int:
     return int(np.count_nonzero(np.not_equal(*orders)))
 
 
-def _checked_case(weights: Weights, soc: str, engine: str, tokens: int, chunk_tokens: int | None, overrides: dict[str, Any] | None) -> Case:
-    """Return what is to be simulated, of the shape that the weights have."""
-    case = make_case(soc, weights.llm, engine, prompt_tokens=tokens, chunk_tokens=chunk_tokens, overrides=overrides)
+def real_case(weights: Weights, soc: str, engine: str, prompt_tokens: int, **options: Any) -> Case:
+    """Return what is to be simulated for a real model; the options are those of `socsim.make_case`.
+
+    Raises
+    ------
+    SocsimError
+        A name or value is not allowed, the model is to be another than the weights are of, or tokens are cached.
+    """
+    case = make_case(soc, weights.llm, engine, prompt_tokens=prompt_tokens, **options)
     if case.run.cached_tokens:
         raise SocsimError("run.cached_tokens: a prompt is computed as a whole here; allowed: 0")
     if case.llm != weights.llm:

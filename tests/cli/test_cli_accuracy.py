@@ -228,7 +228,7 @@ def test_help_states_the_constants() -> None:
 def test_help_has_an_example_and_is_quick(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit_code([*command, "--help"]) == 0
     out = capsys.readouterr().out
-    assert "about a minute" in " ".join(out.split())
+    assert "half a minute" in " ".join(out.split())
     assert command != ["accuracy"] or all(name in out for name in SCHEME_NAMES)
     assert f"  socsim {' '.join(command)}" in out[out.index("Examples:") :]
     program = f"import sys; from socsim.cli import _exit_code; _exit_code({[*command, '--help']!r}); print(*sys.modules, file=sys.stderr)"

@@ -118,7 +118,10 @@ def test_own_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         (["--set", "run.cached_tokens=64"], ["run.cached_tokens", "allowed: 0"]),
     ],
 )
-def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]) -> None:
+def test_bad_input_is_found_before_anything_is_computed(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socsim.numerics.profiles.load_profile", lambda *_, **__: pytest.fail("a profile was made"))
     output = call(capsys, "verify", *arguments)
     assert (output.code, output.out) == (2, "")
     for word in words:

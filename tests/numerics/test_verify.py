@@ -13,7 +13,7 @@ from socsim.numerics.decoder import Decoder, Shadow
 from socsim.numerics.profile import profile_text
 from socsim.numerics.random_model import random_weights
 from socsim.numerics.schemes import Float32, PerGroup, Static
-from socsim.numerics.verify import FLOAT64_TOLERANCE, Verification, engine_scheme, outlier_means, shadow_s, verify
+from socsim.numerics.verify import FLOAT64_TOLERANCE, Verification, engine_scheme, outlier_means, real_case, shadow_s, verify
 from socsim.schedulers import SCHEDULERS
 
 WEIGHTS = random_weights()
@@ -25,7 +25,8 @@ SOC = "snapdragon-8-gen-3"
 @pytest.fixture(scope="module")
 def found() -> Verification:
     overrides = {"engine.outlier_pruning_rate": 0.5, "engine.outlier_channels": 6, "run.memory": "private"}
-    return verify(WEIGHTS, PROFILE, TOKENS, SOC, "llm-npu", list(SCHEDULERS), chunk_tokens=30, overrides=overrides, measured_outliers=True)
+    case = real_case(WEIGHTS, SOC, "llm-npu", len(TOKENS), chunk_tokens=30, overrides=overrides)
+    return verify(WEIGHTS, PROFILE, TOKENS, case, list(SCHEDULERS), measured_outliers=True)
 
 
 def test_every_shipped_scheduler_passes(found: Verification) -> None:
@@ -74,13 +75,11 @@ def test_measured_outliers_change_what_shadows_cost(found: Verification) -> None
     assert after != before
     assert found.measured is not None
     assert shadow_s(found.measured) != shadow_s(found.case) > 0.0
-    again = verify(
+    case = real_case(
         WEIGHTS,
-        PROFILE,
-        TOKENS,
         SOC,
         "llm-npu",
-        ["sequential"],
+        len(TOKENS),
         chunk_tokens=30,
         overrides={
             "engine.outlier_pruning_rate": 0.5,
@@ -89,6 +88,7 @@ def test_measured_outliers_change_what_shadows_cost(found: Verification) -> None
             "run.memory": "private",
         },
     )
+    again = verify(WEIGHTS, PROFILE, TOKENS, case, ["sequential"])
     assert again.schedulers[0].ttft_s == after
 
 
@@ -115,9 +115,9 @@ def test_scheme_follows_the_engine(engine: str, overrides: dict[str, str], schem
 
 @pytest.mark.parametrize("engine", ["npu-chunk", "gpu-only", "npu-naive", "llm-npu-two-subgraphs"])
 def test_other_engines_pass(engine: str) -> None:
-    assert verify(WEIGHTS, PROFILE, TOKENS[:20], SOC, engine, ["sequential", "fifo"]).passed
+    assert verify(WEIGHTS, PROFILE, TOKENS[:20], real_case(WEIGHTS, SOC, engine, 20), ["sequential", "fifo"]).passed
 
 
 def test_another_shape_than_that_of_the_weights_is_refused() -> None:
     with pytest.raises(SocsimError, match="overrides of the model"):
-        verify(WEIGHTS, PROFILE, TOKENS, SOC, "llm-npu", ["fifo"], overrides={"model.num_hidden_layers": 2})
+        real_case(WEIGHTS, SOC, "llm-npu", 100, overrides={"model.num_hidden_layers": 2})
