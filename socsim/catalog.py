@@ -44,6 +44,11 @@ def trace_path(name: str) -> Path:
     return _data_root() / "traces" / name
 
 
+def experiment_files() -> dict[str, Path]:
+    """Return the shipped experiment scripts by name."""
+    return {file.stem: file for file in sorted((_data_root() / "experiments").glob("*.py"))}
+
+
 _PATTERNS = {
     "soc": ("hardware_models", "soc_", ".toml"),
     "engine": ("hardware_models", "engine_", ".toml"),

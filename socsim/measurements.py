@@ -25,6 +25,10 @@ LATENCY_UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6}
 METRIC_UNITS: Mapping[str, Mapping[str, float]] = {
     "prefill_tokens_per_s": {"tokens/s": 1.0},
     "decode_s": {"s": 1.0, "ms": 1e3},
+    "ttft_s": {"s": 1.0, "ms": 1e3},
+    "e2e_s": {"s": 1.0, "ms": 1e3},
+    "prefill_share": {"ratio": 1.0, "%": 100.0},
+    "npu_bubble_rate": {"ratio": 1.0, "%": 100.0},
     "prefill_energy_j": {"J": 1.0, "mJ": 1e3},
     "peak_memory_gb": {"GB": 1.0},
     "graph_build_s": {"s": 1.0, "ms": 1e3},

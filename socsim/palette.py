@@ -1,7 +1,8 @@
-"""Which stages share a color in figures, and which color."""
+"""Colors of figures: which stages share one, and how engines and other series look everywhere."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -28,6 +29,53 @@ FAMILIES = {
     "idle": Family("idle", "#EBEBEB", "black"),
 }
 """Stages in the colors of Okabe and Ito; those that one processor usually runs differ in grey, too."""
+
+
+class Look(NamedTuple):
+    """Color, marker and hatch of a series; two series that differ in color differ in marker and hatch, too."""
+
+    color: str
+    marker: str
+    hatch: str = ""
+
+
+ENGINES = {
+    "llama.cpp-cpu": Look("#0072B2", "s"),
+    "mnn-cpu": Look("#56B4E9", "D", "////"),
+    "tflite-gpu": Look("#009E73", "^"),
+    "mlc-gpu": Look("#CC79A7", "v", "...."),
+    "powerinfer2-npu": Look("#000000", "P"),
+    "npu-naive": Look("#F0E442", "X", "xxxx"),
+    "npu-chunk": Look("#999999", "<"),
+    "npu-chunk-outlier": Look("#E69F00", ">", "\\\\\\\\"),
+    "llm-npu": Look("#D55E00", "o"),
+}
+"""Engines of the paper in the order of every figure, its own last."""
+SERIES = (
+    Look("#0072B2", "s"),
+    Look("#D55E00", "o", "////"),
+    Look("#009E73", "^"),
+    Look("#CC79A7", "v", "...."),
+    Look("#000000", "P"),
+    Look("#E69F00", "X", "xxxx"),
+    Look("#56B4E9", "D"),
+    Look("#999999", "<", "\\\\\\\\"),
+    Look("#F0E442", ">"),
+)
+"""Looks of series that are no engines of the paper, in the order in which they come."""
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Return the look of each series: engines of the paper first, in their order, then others as they come.
+
+    Others take what is left where engines are beside them, and start again when there are more than looks.
+    """
+    given = list(dict.fromkeys(names))
+    found = {name: look for name, look in ENGINES.items() if name in given}
+    taken = {look.color for look in found.values()}
+    free = [look for look in SERIES if look.color not in taken] or list(SERIES)
+    others = [name for name in given if name not in found]
+    return found | {name: free[place % len(free)] for place, name in enumerate(others)}
 
 
 def stage_family(stage: str) -> str:

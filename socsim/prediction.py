@@ -84,6 +84,10 @@ def _between(row: OperatorRow) -> list[Operator]:
 METRICS: Mapping[str, Callable[[Result], float]] = {
     "prefill_tokens_per_s": lambda result: result.record["prefill_tokens_per_s"],
     "decode_s": lambda result: result.record["tpot_s"] * (result.case.run.output_tokens - 1),
+    "ttft_s": lambda result: result.record["ttft_s"],
+    "e2e_s": lambda result: result.record["e2e_s"],
+    "prefill_share": lambda result: result.record["ttft_s"] / result.record["e2e_s"],
+    "npu_bubble_rate": lambda result: result.record["npu_bubble_rate"],
     "prefill_energy_j": lambda result: result.record["prefill_energy_j"],
     "peak_memory_gb": lambda result: result.record["peak_memory_bytes"] / 1e9,
     "graph_build_s": lambda result: result.case.preparation.build_s,

@@ -11,8 +11,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from socsim.errors import SocsimError
+from socsim.palette import ENGINES
 from socsim.plots import WIDTH_IN, latency_by_shape, parity, save
-from socsim.plots.fits import ENGINES, OTHER_ENGINES, SERIES, graph_label, parse_shape
+from socsim.plots.fits import graph_label, parse_shape
 
 
 def product(
@@ -119,7 +120,7 @@ def test_parity_of_each_metric() -> None:
         assert ax.get_xlim() == ax.get_ylim() == tuple(ax.lines[0].get_xdata())
     corners = speed.collections[0].get_paths()[0].vertices
     assert {round(float(y / x), 6) for x, y in corners} == {0.8, 1.2}
-    assert legend(figure) == ["llm-npu", "mnn-cpu", "mine", "calibration row", "validation row", "within 20 %"]
+    assert legend(figure) == ["mnn-cpu", "llm-npu", "mine", "calibration row", "validation row", "within 20 %"]
 
 
 def test_an_engine_looks_the_same_in_every_figure() -> None:
@@ -129,10 +130,7 @@ def test_an_engine_looks_the_same_in_every_figure() -> None:
 
     others = [measured_run(engine, "decode_s", 1.0, 1.0) for engine in ("a", "llama.cpp-cpu", "zzz")]
     mine = measured_run("llm-npu", "decode_s", 1.0, 1.0)
-    assert look([mine]) == look([*others, mine]) == ENGINES["llm-npu"]
-    looks = [*ENGINES.values(), *OTHER_ENGINES]
-    assert len({color for color, _ in looks}) == len({marker for _, marker in looks}) == len(looks)
-    assert len({color for color, _ in SERIES}) == len({marker for _, marker in SERIES}) == len(SERIES)
+    assert look([mine]) == look([*others, mine]) == ENGINES["llm-npu"][:2]
 
 
 def test_only_metrics_with_rows_have_a_panel() -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from socsim import __version__
-from socsim.cli import accuracy, calibrate, catalog, compare, run, validate, verify, weights
+from socsim.cli import accuracy, calibrate, catalog, compare, experiment, run, validate, verify, weights
 from socsim.cli.console import one_line, one_line_warnings
 from socsim.cli.options import SeveralFiles
 from socsim.errors import SocsimError
@@ -54,6 +54,9 @@ app.command("show", short_help="Show every number of a SoC, model or engine with
 )
 app.command("verify", short_help="Compute a real prompt in every scheduler's order.", epilog=verify.EXAMPLES)(verify.verify_command)
 app.command("accuracy", short_help="Measure what quantization does to a real model.", epilog=accuracy.EXAMPLES)(accuracy.accuracy_command)
+app.command("experiment", short_help="Make the figures and tables of the paper, and others.", epilog=experiment.EXAMPLES)(
+    experiment.experiment_command
+)
 app.add_typer(weights.app, name="weights", short_help="Fetch or add the weights of real models.")
 
 
@@ -79,6 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.append(str(Path.cwd()))  # a scheduler given as module:function may be a file of the current folder
     sys.exit(_exit_code(arguments))
+
+
+def run_script(script: str) -> NoReturn:
+    """Run an experiment's file as ``socsim experiment`` does, with the arguments of this process, and exit."""
+    main(["experiment", script, *sys.argv[1:]])
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import count
 from typing import Any
 
 from socsim.cli.console import one_line
 
 
+class NamedSteps:
+    """Called with the name of each step when it begins; `detail` says what goes on inside of it."""
+
+    def __init__(self, what: str, total: int, bar: Any) -> None:
+        self._what, self._bar, self._begun = what, bar, count()
+        self._task = bar and bar.add_task(what, total=total, name="")
+
+    def __call__(self, name: str) -> None:
+        """Begin a step."""
+        if self._bar is None:
+            one_line(self._what, name)
+        else:
+            self._bar.update(self._task, completed=next(self._begun), name=name)
+
+    def detail(self, name: str) -> None:
+        """Show another name for the step that has begun."""
+        if self._bar is None:
+            one_line(self._what, name)
+        else:
+            self._bar.update(self._task, name=name)
+
+
 @contextmanager
-def named_steps(what: str, total: int) -> Iterator[Callable[[str], None]]:
-    """Show steps that take long: what is yielded is called with the name of each when it begins."""
+def named_steps(what: str, total: int) -> Iterator[NamedSteps]:
+    """Show steps that take long."""
     bar = _bar(names=True)
-    if bar is None:
-        yield lambda name: one_line(what, name)
-        return
-    task, begun = bar.add_task(what, total=total, name=""), count()
-    with bar:
-        yield lambda name: bar.update(task, completed=next(begun), name=name)
+    with bar or nullcontext():
+        yield NamedSteps(what, total, bar)
 
 
 @contextmanager

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 METRIC_NAMES = {
     "prefill_tokens_per_s": "prefill speed",
     "decode_s": "decode time",
+    "ttft_s": "time to first token",
+    "e2e_s": "end-to-end time",
+    "prefill_share": "prefill over end-to-end time",
+    "npu_bubble_rate": "NPU bubble rate",
     "prefill_energy_j": "prefill energy",
     "peak_memory_gb": "peak memory",
     "graph_build_s": "time to build graphs",

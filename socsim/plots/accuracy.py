@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,9 +9,9 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from socsim.errors import SocsimError
+from socsim.plots.axes import log_axis
 from socsim.plots.style import STYLE, WIDTH_IN
 
 Row = Mapping[str, Any]
@@ -34,8 +33,6 @@ USUAL_RATE = 0.85
 """Pruning rate whose points have a ring."""
 RING: dict[str, Any] = {"marker": "o", "markersize": 8.0, "fillstyle": "none", "markeredgewidth": 0.8, "color": "black", "linestyle": ""}
 LINE_IN = 0.17
-TICKS = ((1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0))
-"""Labelled multiples of powers of ten; of the last, two at least are in any range whose ends are a factor of 1.9 apart."""
 
 
 def scheme_losses(rows: Sequence[Row]) -> Figure:
@@ -66,7 +63,7 @@ def scheme_losses(rows: Sequence[Row]) -> Figure:
         ax.grid(axis="y", linewidth=0.3, color="#DDDDDD")
         ax.set_axisbelow(True)
         ax.set_xlabel(KL)
-        _log(ax, "x", [row["kl"] for row in shown])
+        log_axis(ax.xaxis, [row["kl"] for row in shown])
         looks = list(dict.fromkeys(_scale(row) for row in shown))
         handles = [Line2D([], [], color=color, marker=marker, markersize=4, linestyle="", label=name) for color, marker, name in looks]
         figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
@@ -121,18 +118,18 @@ def _finish(first: Axes, others: Sequence[Axes], rows: Sequence[Row], titles: Se
         ax.set_xlabel("linears without float work (%)")
         ax.set_xticks(range(0, 101, 20))
     first.set_ylabel("KL divergence (nats/token)")
-    _log(first, "y", divergences)
+    log_axis(first.yaxis, divergences)
     for ax, title in zip(others, titles, strict=False):
         ax.set_title(title)
         ax.set_xlabel("KL divergence (nats/token)")
-        _log(ax, "x", divergences)
+        log_axis(ax.xaxis, divergences)
     if titles:
         others[0].set_ylabel("prefill (tokens/s)")
         return
     others[0].set_ylabel("perplexity over float32 (%)")
     losses = [row["perplexity_change_percent"] for row in rows]
     if min(losses) > 0.0:
-        _log(others[0], "y", losses)
+        log_axis(others[0].yaxis, losses)
 
 
 def _scale(row: Row) -> tuple[str, str, str]:
@@ -142,21 +139,3 @@ def _scale(row: Row) -> tuple[str, str, str]:
 def _bar(row: Row) -> float:
     """Return the length of an error bar: one standard error, as long as there are two predictions."""
     return float(row["kl_se"])
-
-
-def _log(ax: Axes, axis: str, values: Sequence[float]) -> None:
-    """Make an axis logarithmic with plain numbers."""
-    chosen: Any = ax.xaxis if axis == "x" else ax.yaxis
-    low, high = min(values) / 1.4, max(values) * 1.4
-    ax.set(**{f"{axis}scale": "log", f"{axis}lim": (low, high)})
-    few = max(values) / min(values) < 50.0
-    choices = TICKS[1:] if few else TICKS
-    chosen.set_major_locator(LogLocator(subs=next((each for each in choices if _ticks(each, low, high) > 1), TICKS[-1])))
-    chosen.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    chosen.set_minor_formatter(NullFormatter())
-
-
-def _ticks(multiples: Sequence[float], low: float, high: float) -> int:
-    """Return how many multiples of powers of ten are in a range."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    return sum(low <= multiple * 10.0**power <= high for multiple in multiples for power in powers)

@@ -14,33 +14,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from socsim.errors import SocsimError
-from socsim.plots.style import STYLE, WIDTH_IN, check_columns
+from socsim.palette import SERIES, Look, looks
+from socsim.plots.axes import log_axis, sheet
+from socsim.plots.style import STYLE, check_columns
 
 Row = Mapping[str, Any]
 
 PER_ROW = {1: 2, 2: 3}  # panels side by side, by columns of a paper
 HEIGHT_IN = {1: 1.75, 2: 2.0}  # of a panel
 ROOM = {1: 0.15, 2: 0.1}  # for each line of a legend above the points, over the height of these
-LINE_IN, SMALL_PT = 0.13, 6.5
+SMALL_PT = 6.5
 ROWS = "rows (tokens)"
 HOLLOW: dict[str, Any] = {"markersize": 4.5, "markeredgewidth": 0.8, "fillstyle": "none", "linestyle": ""}
 BAND = "#EBEBEB"
 WITHIN = 0.2  # the band around the line where both are equal
-SERIES = tuple(zip(("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00"), "osD^vP", strict=True))
-"""Colors of Okabe and Ito that stand out on white, each with a marker of its own."""
-ENGINES = {
-    "llm-npu": ("#D55E00", "o"),
-    "llama.cpp-cpu": ("#0072B2", "s"),
-    "mnn-cpu": ("#56B4E9", "D"),
-    "tflite-gpu": ("#009E73", "^"),
-    "mlc-gpu": ("#CC79A7", "v"),
-    "powerinfer2-npu": ("#000000", "P"),
-}
-"""Color and marker of the engines of the paper, the same in every figure; others take what comes next."""
-OTHER_ENGINES = (("#E69F00", "X"), ("#666666", "<"), ("#999999", ">"))
 PARITY = {
     "prefill_tokens_per_s": "prefill (tokens/s)",
     "decode_s": "decode (s)",
@@ -87,7 +76,7 @@ def latency_by_shape(rows: Sequence[Row], *, columns: int = 2) -> Figure:
         title = f"{row['processor'].upper()} {row['data_type']}" + (f"\n{row['soc']}" if several_socs else "")
         panels.setdefault((title, ROWS if len(products) > 1 else "multiply-adds (G)"), []).append(_point(row, products))
     with matplotlib.style.context(STYLE):
-        figure, axes = _sheet(len(panels), columns, 1)
+        figure, axes = sheet(len(panels), PER_ROW[columns], HEIGHT_IN[columns], columns)
         for ax, ((title, x_label), points) in zip(axes, panels.items(), strict=True):
             ax.set_title(title)
             ax.set_xlabel(x_label)
@@ -131,13 +120,13 @@ def graph_label(products: Sequence[tuple[bool, tuple[int, int, int]]]) -> str:
 def _draw_points(ax: Axes, points: Sequence[Point], room: float) -> None:
     """Draw each series in its color, and name them where there are several, many of them above the points."""
     names = list(dict.fromkeys(point.series for point in points))
-    for name, (color, marker) in zip(names, cycle(SERIES), strict=False):
+    for name, (color, marker, _) in zip(names, cycle(SERIES), strict=False):
         own = sorted((point for point in points if point.series == name), key=lambda point: (point.x, point.predicted))
         x = [point.x for point in own]
         ax.plot(x, [point.predicted for point in own], color=color, marker=".", markersize=3)
         ax.plot(x, [point.measured for point in own], color=color, marker=marker, label=name, **HOLLOW)
-    _log_axis(ax.xaxis, [point.x for point in points])
-    _log_axis(ax.yaxis, [value for point in points for value in (point.measured, point.predicted)])
+    log_axis(ax.xaxis, [point.x for point in points])
+    log_axis(ax.yaxis, [value for point in points for value in (point.measured, point.predicted)])
     if len(names) > 1:
         if len(names) > 3:
             low, high = ax.get_ylim()
@@ -169,17 +158,16 @@ def parity(rows: Sequence[Row], *, columns: int = 2) -> Figure:
         raise SocsimError(f"parity: there are no rows to draw; metrics that are drawn: {', '.join(PARITY)}")
     shown = [row for row in rows if row["metric"] in metrics]
     found = {row["engine"] for row in shown}
-    others = zip(sorted(found - set(ENGINES)), cycle(OTHER_ENGINES), strict=False)
-    looks = {name: look for name, look in ENGINES.items() if name in found} | dict(others)
+    styles = looks(sorted(found))
     splits = [split for split in ("calibration", "validation") if any(row["split"] == split for row in shown)]
-    handles: list[Artist] = [_key(color, marker, color, name) for name, (color, marker) in looks.items()]
+    handles: list[Artist] = [_key(look.color, look.marker, look.color, name) for name, look in styles.items()]
     handles += [_key("black", "o", "none" if split == "calibration" else "black", f"{split} row") for split in splits]
     handles.append(Patch(facecolor=BAND, label=f"within {100 * WITHIN:.0f} %"))
     entries = 3 if columns == 1 else 5
     with matplotlib.style.context(STYLE):
-        figure, axes = _sheet(len(metrics), columns, -(-len(handles) // entries))
+        figure, axes = sheet(len(metrics), PER_ROW[columns], HEIGHT_IN[columns], columns, -(-len(handles) // entries))
         for ax, metric in zip(axes, metrics, strict=True):
-            _draw_parity(ax, [row for row in shown if row["metric"] == metric], looks)
+            _draw_parity(ax, [row for row in shown if row["metric"] == metric], styles)
             ax.set_title(PARITY[metric])
             ax.set_xlabel("measured")
         for ax in axes[:: PER_ROW[columns]]:
@@ -188,31 +176,21 @@ def parity(rows: Sequence[Row], *, columns: int = 2) -> Figure:
     return figure
 
 
-def _draw_parity(ax: Axes, rows: Sequence[Row], looks: Mapping[str, tuple[str, str]]) -> None:
+def _draw_parity(ax: Axes, rows: Sequence[Row], styles: Mapping[str, Look]) -> None:
     """Draw one metric, both axes alike."""
     values = [row[side] for row in rows for side in ("measured", "predicted")]
     ends = min(values) / 1.5, max(values) * 1.5
     ax.fill_between(ends, [(1 - WITHIN) * end for end in ends], [(1 + WITHIN) * end for end in ends], color=BAND, linewidth=0)
     ax.plot(ends, ends, color="black", linewidth=0.6)
     for row in rows:
-        color, marker = looks[row["engine"]]
+        color, marker, _ = styles[row["engine"]]
         look = HOLLOW | {"fillstyle": "full" if row["split"] == "validation" else "none"}
         ax.plot(row["measured"], row["predicted"], color=color, marker=marker, **look)
     for axis in (ax.xaxis, ax.yaxis):
-        _log_axis(axis, values)
+        log_axis(axis, values, 1.5)
     ax.set_xlim(ends)
     ax.set_ylim(ends)
     ax.set_box_aspect(1)
-
-
-def _log_axis(axis: Any, values: Sequence[float]) -> None:
-    """Make an axis logarithmic with plain numbers, more of them the fewer decades there are."""
-    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
-    span = max(values) / min(values)
-    subs = (1.0, 2.0, 3.0, 5.0) if span < 6 else (1.0, 2.0, 5.0) if span < 20 else (1.0, 3.0) if span < 60 else (1.0,)
-    axis.set_major_locator(LogLocator(subs=subs))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _key(color: str, marker: str, face: str, label: str, line: Literal["", "-"] = "") -> Line2D:
@@ -220,16 +198,3 @@ def _key(color: str, marker: str, face: str, label: str, line: Literal["", "-"] 
     return Line2D(
         [], [], color=color, marker=marker, markerfacecolor=face, markersize=4.5, markeredgewidth=0.8, linestyle=line, label=label
     )
-
-
-def _sheet(panels: int, columns: int, legend_lines: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a grid of panels and room for a legend above them."""
-    across = min(PER_ROW[columns], panels)
-    down = -(-panels // across)
-    height_in = down * HEIGHT_IN[columns] + legend_lines * LINE_IN + 0.1
-    figure = Figure(figsize=(WIDTH_IN[columns], height_in), layout="constrained")
-    grid = figure.subplots(down, across, squeeze=False)
-    axes = list(grid.flat)
-    for ax in axes[panels:]:
-        ax.remove()
-    return figure, axes[:panels]

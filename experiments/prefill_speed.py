@@ -1,0 +1,104 @@
+"""How fast is prefill, by engine, model, prompt length and phone? (Xu et al. 2025, Fig 14)
+
+Every engine that the paper measures prefills every model on both phones. Published speeds stand beside the simulated ones where
+there are any; most combinations were never measured, and are predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import socsim
+from socsim.experiments import FORMATS, Publication, beside_published, geometric_mean
+from socsim.palette import ENGINES as PAPER_ENGINES
+from socsim.plots import bars
+
+SOCS = ("snapdragon-8-gen-3", "snapdragon-8-gen-2")
+MODELS = ("qwen1.5-1.8b", "gemma-2b", "phi-2", "llama-2-7b", "mistral-7b")
+ENGINES = tuple(name for name in PAPER_ENGINES if not name.startswith(("npu-chunk", "npu-naive")))
+"""All but the steps that lead to llm-npu."""
+PROMPTS = (64, 256, 1024)
+OURS, SPEED, SOURCE = "llm-npu", "prefill_tokens_per_s", "Xu et al. 2025, Fig 14"
+
+
+def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> None:
+    """Simulate all prefills, or in short those of two models on one phone, and publish speeds and speed-ups."""
+    socs, models = (SOCS[:1], MODELS[:2]) if quick else (SOCS, MODELS)
+    with Publication(out, __file__, quick=quick, formats=formats, socs=socs, models=models, engines=ENGINES, prompts=PROMPTS) as paper:
+        rows = beside_published([row for soc in socs for model in models for row in prefills(soc, model)], SPEED, SPEED)
+        paper.table("prefill_speed", rows, "Prefill speed, simulated and published")
+        for soc in socs:
+            shown = [row for row in rows if row["soc"] == soc]
+            figure = bars(
+                shown, x="prompt_tokens", y=SPEED, series="engine", panel="model", published=f"published_{SPEED}", log=True, share_y=True,
+                x_label="prompt (tokens)", y_label="prefill (tokens/s)",
+            )  # fmt: skip
+            paper.figure(f"prefill_speed_{soc}", figure, f"Prefill speed on {soc}; hollow: published")
+        paper.table("speed_ups", list(speed_ups(rows)), f"Geometric mean of how many times as fast as an engine {OURS} is")
+        judge(paper, rows)
+
+
+def prefills(soc: str, model: str) -> list[dict[str, Any]]:
+    """Return the prefill speed of all engines and prompt lengths; PowerInfer-2 was published for 7-billion models only, but runs all."""
+    rows = []
+    for engine in ENGINES:
+        for prompt in PROMPTS:
+            record = socsim.run(soc, model, engine, prompt_tokens=prompt).record
+            rows.append({"soc": soc, "model": model, "engine": engine, "prompt_tokens": prompt, SPEED: record[SPEED]})
+    return rows
+
+
+def speed_ups(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return how many times as fast the paper's engine is, by engine, phone and prompt length: over all models, and over published ones."""
+    speeds = {(row["soc"], row["model"], row["prompt_tokens"], row["engine"]): row for row in rows}
+    found = []
+    for soc, prompt, engine in dict.fromkeys((row["soc"], row["prompt_tokens"], row["engine"]) for row in rows if row["engine"] != OURS):
+        pairs = [(speeds[s, m, p, OURS], row) for (s, m, p, e), row in speeds.items() if (s, p, e) == (soc, prompt, engine)]
+        known = [(ours, other) for ours, other in pairs if ours[f"published_{SPEED}"] and other[f"published_{SPEED}"]]
+        found.append(
+            {
+                "soc": soc,
+                "prompt_tokens": prompt,
+                "engine": engine,
+                "speed_up": geometric_mean(ours[SPEED] / other[SPEED] for ours, other in pairs),
+                "published_runs": len(known),
+                "speed_up_of_published_runs": geometric_mean(ours[SPEED] / other[SPEED] for ours, other in known),
+                "published_speed_up": geometric_mean(ours[f"published_{SPEED}"] / other[f"published_{SPEED}"] for ours, other in known),
+            }
+        )
+    return found
+
+
+def judge(paper: Publication, rows: Sequence[dict[str, Any]]) -> None:
+    """Compare what the paper claims of speeds with the simulation, on the runs that were published."""
+    known = [row for row in rows if row[f"published_{SPEED}"] is not None]
+    fastest = max((row for row in known if row["engine"] == OURS), key=lambda row: row[f"published_{SPEED}"])
+    where = f"{fastest['model']}, {fastest['prompt_tokens']:,} tokens, {fastest['soc']}"
+    paper.claim(f"fastest prefill of {OURS} ({where})", fastest[f"published_{SPEED}"], fastest[SPEED], "tokens/s", SOURCE)
+    ratios: dict[str, list[tuple[float, float]]] = {}
+    ours = {(row["soc"], row["model"], row["prompt_tokens"]): row for row in known if row["engine"] == OURS}
+    for row in known:
+        mine = ours.get((row["soc"], row["model"], row["prompt_tokens"]))
+        if mine and row["engine"] != OURS:
+            pair = mine[f"published_{SPEED}"] / row[f"published_{SPEED}"], mine[SPEED] / row[SPEED]
+            ratios.setdefault(row["engine"], []).append(pair)
+    for engine, pairs in ratios.items():
+        said, simulated = (geometric_mean(column) for column in zip(*pairs, strict=True))
+        paper.claim(f"prefill of {OURS} over {engine}, geometric mean of {len(pairs)} runs", said, simulated or 0.0, "x", SOURCE)
+    errors = [abs(row["error_percent"]) for row in known]
+    mean = sum(errors) / len(errors)
+    worst = max(known, key=lambda row: abs(row["error_percent"]))
+    span = sorted(row["speed_up"] for row in speed_ups(rows))
+    paper.conclude(
+        f"{OURS} prefills {span[0]:.1f} to {span[-1]:.0f} times as fast as the other engines, by phone, engine and prompt length; of the "
+        f"{len(known)} published speeds the simulation is off by {mean:.0f} % on average and by {worst['error_percent']:+.0f} % at worst "
+        f"({worst['engine']}, {worst['model']}, {worst['prompt_tokens']:,} tokens, {worst['soc']})."
+    )
+
+
+if __name__ == "__main__":
+    from socsim.cli import run_script
+
+    run_script(__file__)

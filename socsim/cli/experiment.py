@@ -1,0 +1,206 @@
+"""``socsim experiment``: the figures and tables of the paper, and what-ifs, simulated and published side by side."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from socsim.cli.console import make_console, one_line
+from socsim.cli.progress import named_steps
+from socsim.errors import SocsimError, unknown_name
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from socsim.experiments.running import Experiment
+
+RESULTS = Path("results")
+FORMATS = ("png", "pdf", "svg")
+"""Those of `socsim.experiments`, which help does without importing."""
+LONGEST_TABLE, EXCERPT = 30, 12
+"""Rows of a table that is still printed whole, and of one that is not."""
+BAD_INPUT, FAILED = 2, 1
+
+EXAMPLES = """\b
+Examples:
+  socsim experiment
+  socsim experiment prefill_speed ablation --format pdf
+  socsim experiment --all --out results
+  socsim experiment path/to/mine.py --quick
+"""
+
+OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder in which each experiment has a folder of its own.")]
+QuickOption = Annotated[bool, typer.Option("--quick", help="Short versions: fewer models, shorter texts; results are marked as such.")]
+
+
+def experiment_command(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME|FILE.py]...", help="Experiments by name or script; none: list them.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All shipped experiments.")] = False,
+    out: OutOption = RESULTS,
+    quick: QuickOption = False,
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", metavar="|".join(FORMATS), help="Format of figures; repeatable.  [default: all]")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run also what is up to date.")] = False,
+) -> int:
+    """Run experiments: each simulates a grid and writes tables, figures and a record, with what was published beside it.
+
+    What is up to date is not run again: results are, as long as script, package, hardware files, traces and libraries are the same. An
+    interrupted command goes on where it stopped. Accuracy is measured on real weights ('socsim weights fetch'), which takes minutes once.
+    """
+    for name in formats or ():
+        if name not in FORMATS:
+            raise unknown_name("--format", name, FORMATS)
+    from socsim.experiments.running import find_experiment, list_experiments
+
+    if not names and not everything:
+        print_list(list_experiments())
+        return 0
+    if names and everything:
+        raise SocsimError(f"--all: means every experiment; leave out {', '.join(names)}")
+    chosen = list_experiments() if everything else [find_experiment(name) for name in dict.fromkeys(names or ())]
+    return run_all(chosen, out, quick=quick, formats=tuple(dict.fromkeys(formats or FORMATS)), force=force)
+
+
+def print_list(experiments: Sequence[Experiment]) -> None:
+    """Print what each experiment asks."""
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column()
+    for experiment in experiments:
+        table.add_row(experiment.name, experiment.question)
+    make_console().print(table)
+
+
+def run_all(experiments: Sequence[Experiment], out: Path, *, quick: bool, formats: Sequence[str], force: bool) -> int:
+    """Run experiments and print what came out: of a single one its tables too, of several a line each; return the exit code.
+
+    Of several, one that fails does not keep the others from running.
+    """
+    from socsim.experiments.running import run_experiment
+
+    use_one_thread_per_product()
+    console, alone, failures = make_console(), len(experiments) == 1, list[int]()
+    with announced_steps(len(experiments)) as begin:
+        for experiment in experiments:
+            begin(experiment.name)
+            try:
+                with redirect_stdout(sys.stdout if alone else io.StringIO()):
+                    state = run_experiment(experiment, out / experiment.name, quick=quick, formats=formats, force=force)
+            except SocsimError as error:
+                if alone:
+                    raise
+                one_line("error", f"{experiment.name}: {error}")
+                failures.append(BAD_INPUT)
+            except Exception:
+                if alone:
+                    raise
+                traceback.print_exc()
+                failures.append(FAILED)
+            else:
+                print_results(console, out / experiment.name, state, whole=alone)
+    if failures:
+        one_line("error", f"{len(failures)} of {len(experiments)} experiments failed")
+    return min(failures, default=0)
+
+
+@contextmanager
+def announced_steps(total: int) -> Iterator[Callable[[str], None]]:
+    """Show which experiment runs, and what it announces of its steps."""
+    with named_steps("experiments", total) as show:
+        current = [""]
+
+        class Steps(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                show.detail(f"{current[0]}: {record.getMessage()}")
+
+        def begin(name: str) -> None:
+            current[0] = name
+            show(name)
+
+        log, handler = logging.getLogger("socsim.experiments"), Steps()
+        log.addHandler(handler)
+        level = log.level
+        log.setLevel(logging.INFO)
+        try:
+            yield begin
+        finally:
+            log.setLevel(level)
+            log.removeHandler(handler)
+
+
+def use_one_thread_per_product() -> None:
+    """Have numpy's products use one thread each, as several prompts are computed at a time."""
+    from socsim.cli.accuracy import use_one_thread_per_product as use
+
+    use()
+
+
+def print_results(console: Console, out: Path, state: str, *, whole: bool) -> None:
+    """Print what an experiment found and where it is."""
+    from socsim.experiments.publication import read_record, read_table
+
+    record: dict[str, Any] = read_record(out) or {}
+    if whole:
+        console.print(record["question"], style="bold")
+        for table in record["tables"]:
+            columns, rows = read_table(out / table["file"])
+            print_table(console, columns, rows, table)
+        print_claims(console, record["claims"])
+    else:
+        console.print(f"{record['experiment']} ({'up to date' if state == 'current' else 'done'})", style="bold")
+    for sentence in record["conclusions"]:
+        console.print(sentence, soft_wrap=True)
+    if whole:
+        again = "up to date" if state == "current" else "written"
+        console.print(f"\n{again} in {out}: {', '.join([*record['files'], 'record.json'])}", soft_wrap=True)
+
+
+def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], about: dict[str, Any]) -> None:
+    """Print a table, or the first rows of a long one."""
+    from rich import box
+    from rich.table import Table
+
+    from socsim.experiments.headings import heading
+
+    shown = rows if len(rows) <= LONGEST_TABLE else rows[:EXCERPT]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
+    kept = [place for place, name in enumerate(columns) if name != "source"]
+    for place in kept:
+        number = all(_is_number(row[place]) for row in rows)
+        table.add_column(heading(columns[place]), justify="right" if number else "left", vertical="bottom", overflow="fold")
+    for row in shown:
+        table.add_row(*(row[place] for place in kept))
+    console.print(f"\n{about['caption'] or about['file']}")
+    console.print(table)
+    if len(shown) < len(rows):
+        console.print(f"... {len(rows) - len(shown)} more rows in {about['file']}")
+
+
+def print_claims(console: Console, claims: Sequence[dict[str, Any]]) -> None:
+    """Print published values beside simulated ones, with verdicts."""
+    columns = ["claim", "published", "simulated", "unit", "error_percent", "verdict"]
+    rows = [[str(claim["what" if column == "claim" else column]) for column in columns] for claim in claims]
+    if rows:
+        print_table(console, columns, rows, {"caption": "What was published, and what was simulated"})
+    console.print()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text or 0)
+    except ValueError:
+        return False
+    return True

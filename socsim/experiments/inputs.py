@@ -1,0 +1,59 @@
+"""What the results of an experiment depend on: its script, the package, and the numbers that are shipped."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+from socsim.catalog import hardware_path, trace_path
+from socsim.errors import SocsimError
+
+NOT_INPUTS = ("cli", "report")
+"""Parts of the package that only start experiments, or show what they made."""
+LIBRARIES = ("numpy", "simpy", "pandas", "matplotlib")
+
+
+@lru_cache(maxsize=64)
+def inputs_sha256(script: Path) -> str:
+    """Return the SHA-256 of everything that an experiment's results depend on.
+
+    That is its script, the package without the command line, hardware files, traces, and the versions of Python and of the
+    libraries that compute. The same checkout gives the same value wherever it is installed.
+    """
+    digest = hashlib.sha256(script.read_bytes())
+    digest.update(_shared_sha256().encode())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _shared_sha256() -> str:
+    package, digest = Path(__file__).parents[1], hashlib.sha256()
+    code = [(file.relative_to(package).as_posix(), file) for pattern in ("*.py", "*.mplstyle") for file in package.rglob(pattern)]
+    data = [(file.name, file) for place in (hardware_path(""), trace_path("")) for file in place.glob("*.*") if file.suffix != ".md"]
+    for name, file in sorted([each for each in code if each[0].partition("/")[0] not in (*NOT_INPUTS, "data")] + data):
+        digest.update(f"{name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    digest.update(" ".join((f"{sys.version_info[:2]}", *map(version, LIBRARIES))).encode())
+    return digest.hexdigest()
+
+
+def question(script: Path) -> str:
+    """Return the question that an experiment asks: the first line of its docstring.
+
+    Raises
+    ------
+    SocsimError
+        The file is unreadable, is no Python, or has no docstring.
+    """
+    try:
+        text = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise SocsimError(f"{script}: cannot be read: {error.strerror}") from None
+    except (SyntaxError, ValueError) as error:
+        raise SocsimError(f"{script}: is no Python: {error}") from None
+    if not text:
+        raise SocsimError(f"{script}: has no docstring; its first line should be the question that the experiment asks")
+    return text.splitlines()[0]
