@@ -104,7 +104,11 @@ def test_two_ticks_at_least_have_labels(low: float, ratio: float) -> None:
     canvas.draw()
     ax: Any = figure.axes[0]
     first, last = ax.get_xlim()
-    ticks = [float(label.get_text()) for label in ax.get_xticklabels() if label.get_text() and first <= label.get_position()[0] <= last]
+    ticks = [
+        float(label.get_text().replace(",", ""))
+        for label in ax.get_xticklabels()
+        if label.get_text() and first <= label.get_position()[0] <= last
+    ]
     assert 2 <= len(set(ticks)) <= 8
 
 

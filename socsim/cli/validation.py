@@ -16,6 +16,10 @@ Record = dict[str, Any]
 UNITS = {
     "prefill_tokens_per_s": "tokens/s",
     "decode_s": "s",
+    "ttft_s": "s",
+    "e2e_s": "s",
+    "prefill_share": "ratio",
+    "npu_bubble_rate": "ratio",
     "prefill_energy_j": "J",
     "peak_memory_gb": "GB",
     "graph_build_s": "s",
