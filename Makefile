@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test bench lint clean
+.PHONY: setup demo experiments report test bench lint clean
 .DEFAULT_GOAL := setup
 
 $(READY): pyproject.toml
@@ -17,7 +17,15 @@ $(READY): pyproject.toml
 setup: $(READY)  ## create .venv with everything
 
 demo: $(READY)  ## simulate a prompt under all engines and schedulers; writes results/demo
-	$(BIN)/python experiments/demo.py --out results/demo
+	$(BIN)/socsim experiment demo --out results --force
+
+experiments: $(READY)  ## all figures and tables of the paper, with what was published beside them; writes results/NAME; goes on where it stopped
+	$(BIN)/socsim weights fetch
+	$(BIN)/socsim experiment --all --out results
+
+report: $(READY)  ## results/index.html: everything that the experiments found, in one page
+	$(BIN)/socsim weights fetch
+	$(BIN)/socsim report --out results
 
 test: $(READY)  ## fetch real weights (once) and run the tests, with branch coverage; without weights, tests that need them skip
 	@if $(BIN)/socsim weights fetch; then export SOCSIM_REQUIRE_WEIGHTS=1; fi; \

@@ -1,60 +1,57 @@
-"""What does each technique buy? One prompt under llm.npu, its steps and the engines it is compared with, then under every scheduler.
+"""What does each technique buy? One prompt under llm.npu, its steps, the engines that it is compared with, and every scheduler.
 
-Run with ``make demo`` or ``python experiments/demo.py --out DIR``. Prints two tables and writes their records
-(``comparison.json``), Gantt charts and a trace for Perfetto.
+The tour: ``make demo`` runs it. Beside tables and Gantt charts it writes all records (``comparison.json``) and a trace for Perfetto
+(``trace.json``).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
-
-from rich.console import Console
+from typing import Any
 
 import socsim
-from socsim.bottlenecks import explain
-from socsim.cli.comparison import print_comparison
+from socsim.experiments import FORMATS, Publication
 from socsim.metrics import power_steps
-from socsim.plots import gantt, save
+from socsim.plots import gantt
 
 SOC, MODEL = "snapdragon-8-gen-3", "qwen1.5-1.8b"
 STEPS = ("npu-naive", "npu-chunk", "npu-chunk-outlier", "llm-npu", "llm-npu-two-subgraphs")
 OTHERS = ("llama.cpp-cpu", "mnn-cpu", "tflite-gpu", "mlc-gpu", "powerinfer2-npu")
 DRAWN = ("sequential", "in-order", "out-of-order", "fifo")
 """Schedulers in the figure, from no overlap to the fewest bubbles."""
+SHOWN = ("ttft_s", "prefill_tokens_per_s", "decode_tokens_per_s", "prefill_energy_j", "npu_utilization", "npu_bubble_rate")
 
 
-def main(out: Path, quick: bool = False) -> None:
-    """Simulate, print and write.
-
-    Parameters
-    ----------
-    out
-        Folder for the results; made if needed.
-    quick
-        A short prompt instead of 1,024 tokens.
-    """
-    out.mkdir(parents=True, exist_ok=True)
+def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> None:
+    """Simulate 1,024 tokens, or in short 300, and publish comparisons, Gantt charts and a trace."""
     prompt, output = (300, 2) if quick else (1024, 32)
-    steps = socsim.compare(SOC, MODEL, STEPS, prompt_tokens=prompt, output_tokens=output)
-    others = socsim.compare(SOC, MODEL, ("llm-npu", *OTHERS), prompt_tokens=prompt, output_tokens=output)
-    policies = socsim.compare(SOC, MODEL, ["llm-npu"], schedulers=socsim.SCHEDULERS, prompt_tokens=prompt, output_tokens=output)
-    console = Console(width=None if Console().is_terminal else 120)
-    console.print("\n[bold]llm-npu beside other engines, each under its own scheduler[/bold]")
-    print_comparison(console, others)
-    console.print("\n[bold]The steps to llm-npu, each under its own scheduler[/bold]")
-    print_comparison(console, steps)
-    console.print("\n[bold]llm-npu under every scheduler[/bold]")
-    print_comparison(console, policies)
-    by_name = {result.timeline.scheduler: result for result in policies}
-    console.print(conclusion(by_name), soft_wrap=True)
-    console.print(explain(by_name["out-of-order"]).conclusion, soft_wrap=True)
-    write(out, [*steps, *others[1:]], by_name)
-    console.print(f"\nwritten to {out}: {', '.join(sorted(path.name for path in out.iterdir()))}", soft_wrap=True)
+    tokens = {"prompt_tokens": prompt, "output_tokens": output}
+    with Publication(out, __file__, quick=quick, formats=formats, soc=SOC, model=MODEL, **tokens) as paper:
+        others = socsim.compare(SOC, MODEL, ("llm-npu", *OTHERS), **tokens)
+        steps = socsim.compare(SOC, MODEL, STEPS, **tokens)
+        policies = socsim.compare(SOC, MODEL, ["llm-npu"], schedulers=socsim.SCHEDULERS, **tokens)
+        what = f"{MODEL}, {prompt:,} prompt and {output} output tokens on {SOC}"
+        paper.table("engines", rows_of(others), f"llm-npu beside other engines: {what}")
+        paper.table("steps", rows_of(steps), "The steps to llm-npu, each under its own scheduler")
+        paper.table("schedulers", rows_of(policies), "llm-npu under every scheduler")
+        by_name = {result.timeline.scheduler: result for result in policies}
+        draw(paper, by_name)
+        records = {"schema_version": 1, "engines": [r.record for r in (*steps, *others[1:])], "schedulers": [r.record for r in policies]}
+        paper.file("comparison.json", json.dumps(records, indent=2) + "\n")
+        paper.conclude(overlap(by_name))
+        paper.conclude(socsim.explain(by_name["out-of-order"]).conclusion)
 
 
-def conclusion(results: dict[str, socsim.Result]) -> str:
+def rows_of(results: Sequence[socsim.Result]) -> list[dict[str, Any]]:
+    """Return the main figures of some runs, with the speed-up over the first."""
+    first = results[0].record["ttft_s"]
+    named = [{name: result.record[name] for name in ("engine", "scheduler", *SHOWN)} for result in results]
+    return [row | {"speed_up": first / row["ttft_s"]} for row in named]
+
+
+def overlap(results: dict[str, socsim.Result]) -> str:
     """Say in two sentences what overlap and out-of-order issue bring, as simulated."""
     ttft = {name: result.record["ttft_s"] for name, result in results.items()}
     bubbles = {name: result.record["npu_bubble_rate"] for name, result in results.items()}
@@ -67,24 +64,19 @@ def conclusion(results: dict[str, socsim.Result]) -> str:
     )
 
 
-def write(out: Path, engines: list[socsim.Result], policies: dict[str, socsim.Result]) -> None:
-    """Write records, figures and a trace."""
-    records = {"schema_version": 1, "engines": [r.record for r in engines], "schedulers": [r.record for r in policies.values()]}
-    (out / "comparison.json").write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
-    chosen = policies["out-of-order"]
+def draw(paper: Publication, policies: dict[str, socsim.Result]) -> None:
+    """Draw schedules side by side, and one with its DRAM traffic and power; write its trace."""
+    chosen, makespan_s = policies["out-of-order"], policies["in-order"].record["makespan_s"]
     power = power_steps(chosen.timeline, chosen.case.power)
-    trace = chosen.timeline.to_chrome_trace(power)
-    (out / "trace.json").write_text(json.dumps(trace) + "\n", encoding="utf-8")
     drawn = [policies[name].timeline for name in DRAWN]
-    makespan_s = policies["in-order"].record["makespan_s"]
-    for suffix in ("png", "pdf"):
-        save(gantt(drawn, titles=list(DRAWN), window_s=(0.0, 0.25 * makespan_s)), out / f"gantt_schedulers.{suffix}")
-        save(gantt(chosen.timeline, power=power, window_s=(0.0, 0.1 * makespan_s)), out / f"gantt.{suffix}")
+    schedulers = gantt(drawn, titles=list(DRAWN), window_s=(0.0, 0.25 * makespan_s))
+    paper.figure("gantt_schedulers", schedulers, "The first quarter of the prefill under four schedulers; numbers are chunks")
+    single = gantt(chosen.timeline, power=power, window_s=(0.0, 0.1 * makespan_s))
+    paper.figure("gantt", single, "The first tenth of the prefill, out-of-order, with DRAM bandwidth and power")
+    paper.file("trace.json", json.dumps(chosen.timeline.to_chrome_trace(power)) + "\n")
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--out", type=Path, default=Path("results/demo"), help="folder for the results (default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="a short prompt")
-    arguments = parser.parse_args()
-    main(arguments.out, arguments.quick)
+    from socsim.cli import run_script
+
+    run_script(__file__)

@@ -27,6 +27,8 @@ FORMATS = ("png", "pdf", "svg")
 """Those of `socsim.experiments`, which help does without importing."""
 LONGEST_TABLE, EXCERPT = 30, 12
 """Rows of a table that is still printed whole, and of one that is not."""
+LONGEST_NAME = 24
+"""Characters of a cell that is still kept on one line."""
 BAD_INPUT, FAILED = 2, 1
 
 EXAMPLES = """\b
@@ -180,7 +182,16 @@ def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequenc
     kept = [place for place, name in enumerate(columns) if name != "source"]
     for place in kept:
         number = all(_is_number(row[place]) for row in rows)
-        table.add_column(heading(columns[place]), justify="right" if number else "left", vertical="bottom", overflow="fold")
+        long = max((len(row[place]) for row in shown), default=0) > LONGEST_NAME
+        name = heading(columns[place])
+        table.add_column(
+            name,
+            justify="right" if number else "left",
+            vertical="bottom",
+            overflow="fold",
+            no_wrap=not (number or long),
+            min_width=max(map(len, name.split())),
+        )
     for row in shown:
         table.add_row(*(row[place] for place in kept))
     console.print(f"\n{about['caption'] or about['file']}")

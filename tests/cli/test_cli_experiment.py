@@ -1,0 +1,137 @@
+"""``socsim experiment``: lists, runs, skips what is up to date, and survives being killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command_line import call, call_well
+
+from socsim.experiments.publication import read_record
+from socsim.experiments.running import Experiment, list_experiments
+
+SCRIPT = '''"""What is {name}?"""
+
+import pathlib, time
+from socsim.experiments import Publication
+
+def main(out, quick=False, formats=("png",)):
+    with (pathlib.Path(__file__).parent / "log.txt").open("a") as log:
+        log.write("{name} begins\\n")
+    with Publication(out, __file__, quick=quick, formats=formats) as paper:
+        paper.step("halfway")
+        for number in range(20):
+            paper.file(f"{{number}}.txt", "{name}" * 1000)
+            time.sleep({pause})
+        paper.table("answers", [{{"name": "{name}", "length_s": 2.0}}], "Answers")
+        paper.claim("length of {name}", 4.0, 3.0, "s", "a book")
+        paper.conclude("{name} is short.")
+    with (pathlib.Path(__file__).parent / "log.txt").open("a") as log:
+        log.write("{name} ends\\n")
+'''
+
+
+def write_scripts(folder: Path, *names: str, pause: float = 0.0) -> list[str]:
+    for name in names:
+        (folder / f"{name}.py").write_text(SCRIPT.format(name=name, pause=pause))
+    return [str(folder / f"{name}.py") for name in names]
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+def test_without_names_it_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    out = call_well(capsys, "experiment").out
+    for experiment in list_experiments():
+        assert experiment.name in out
+    assert "How fast is prefill, by engine" in out
+
+
+def test_one_prints_its_tables_and_is_then_up_to_date(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (script,) = write_scripts(tmp_path, "love")
+    out = call_well(capsys, "experiment", script, "--out", str(tmp_path / "out"), "--format", "svg").out
+    for words in ("What is love?", "Answers", "length (s)", "length of love", "-25.0", "roughly agrees", "love is short.", "written in"):
+        assert words in out
+    out = call_well(capsys, "experiment", script, "--out", str(tmp_path / "out"), "--format", "svg").out
+    assert "up to date in" in out
+    assert (tmp_path / "log.txt").read_text() == "love begins\nlove ends\n"
+    call_well(capsys, "experiment", script, "--out", str(tmp_path / "out"), "--force")
+    assert (tmp_path / "log.txt").read_text() == "love begins\nlove ends\n" * 2
+
+
+def test_several_print_a_line_each_and_one_that_fails_keeps_no_other_back(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    scripts = write_scripts(tmp_path, "a", "b", "c")
+    Path(scripts[0]).write_text('"""Bad input?"""\nfrom socsim import SocsimError\ndef main(*_):\n    raise SocsimError("no such thing")\n')
+    Path(scripts[1]).write_text('"""A mistake?"""\ndef main(*_):\n    print("noise")\n    1 / 0\n')
+    outcome = call(capsys, "experiment", *scripts, "--out", str(tmp_path / "out"))
+    assert outcome.code == 1
+    assert "c (done)" in outcome.out
+    assert "c is short." in outcome.out
+    assert "noise" not in outcome.out
+    assert "a: no such thing" in outcome.err
+    assert "ZeroDivisionError" in outcome.err
+    assert "2 of 3 experiments failed" in outcome.err
+    assert call(capsys, "experiment", scripts[0], scripts[2], "--out", str(tmp_path / "out")).code == 2
+
+
+def test_all_are_the_shipped_ones(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts = write_scripts(tmp_path, "a", "b")
+    monkeypatch.setattr(
+        "socsim.experiments.running.list_experiments", lambda: [Experiment(Path(script).stem, Path(script)) for script in scripts]
+    )
+    assert "a (done)" in call_well(capsys, "experiment", "--all", "--quick", "--out", str(tmp_path / "out")).out
+    for name in ("a", "b"):
+        record = read_record(tmp_path / "out" / name)
+        assert record is not None
+        assert record["quick"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["prefil_speed"], ["unknown experiment 'prefil_speed'", "did you mean 'prefill_speed'?"]),
+        (["nowhere/a.py"], ["a.py: no such file"]),
+        (["--all", "demo"], ["--all", "leave out demo"]),
+        (["demo", "--format", "jpg"], ["unknown --format 'jpg'", "pdf, png, svg"]),
+    ],
+)
+def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]) -> None:
+    outcome = call(capsys, "experiment", *arguments)
+    assert outcome.code == 2
+    assert all(word in outcome.err for word in words), outcome.err
+
+
+def test_a_script_without_main(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text('"""Why?"""\n')
+    outcome = call(capsys, "experiment", str(tmp_path / "a.py"), "--out", str(tmp_path))
+    assert outcome.code == 2
+    assert "a.py: has no function main" in outcome.err
+
+
+def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
+    names = ("a", "b", "c")
+    scripts, out, moments = write_scripts(tmp_path, *names, pause=0.02), tmp_path / "out", random.Random(5)
+    command = [sys.executable, "-m", "socsim", "experiment", *scripts, "--out", str(out)]
+    for _ in range(4):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.6 + 0.7 * moments.random())
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        for name in names:  # what is there is whole, or has no record that says so
+            assert read_record(out / name) is not None or not (out / name / "record.json").exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    log = (tmp_path / "log.txt").read_text().splitlines()
+    for name in names:
+        assert read_record(out / name) is not None
+        files = [*(f"{number}.txt" for number in range(20)), "answers.csv", "record.json"]
+        assert sorted(path.name for path in (out / name).iterdir()) == sorted(files)
+        assert log.count(f"{name} ends") <= 1  # finished ones do not run again; none if killed between the last file and this line
+        assert f"{name} (" in done.stdout
