@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import socsim
-from socsim.experiments import FORMATS, Publication, beside_published, geometric_mean
+from socsim.experiments import FORMATS, Publication, advantages, beside_published
 from socsim.palette import ENGINES as PAPER_ENGINES
 from socsim.plots import bars
 
@@ -36,8 +36,9 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
                 x_label="prompt (tokens)", y_label="prefill (tokens/s)",
             )  # fmt: skip
             paper.figure(f"prefill_speed_{soc}", figure, f"Prefill speed on {soc}; hollow: published")
-        paper.table("speed_ups", list(speed_ups(rows)), f"Geometric mean of how many times as fast as an engine {OURS} is")
-        judge(paper, rows)
+        speed_ups = advantages(rows, SPEED, of=OURS, by=("soc", "prompt_tokens"))
+        paper.table("speed_ups", speed_ups, f"Geometric mean of how many times as fast as an engine {OURS} is")
+        judge(paper, rows, speed_ups)
 
 
 def prefills(soc: str, model: str) -> list[dict[str, Any]]:
@@ -50,47 +51,19 @@ def prefills(soc: str, model: str) -> list[dict[str, Any]]:
     return rows
 
 
-def speed_ups(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return how many times as fast the paper's engine is, by engine, phone and prompt length: over all models, and over published ones."""
-    speeds = {(row["soc"], row["model"], row["prompt_tokens"], row["engine"]): row for row in rows}
-    found = []
-    for soc, prompt, engine in dict.fromkeys((row["soc"], row["prompt_tokens"], row["engine"]) for row in rows if row["engine"] != OURS):
-        pairs = [(speeds[s, m, p, OURS], row) for (s, m, p, e), row in speeds.items() if (s, p, e) == (soc, prompt, engine)]
-        known = [(ours, other) for ours, other in pairs if ours[f"published_{SPEED}"] and other[f"published_{SPEED}"]]
-        found.append(
-            {
-                "soc": soc,
-                "prompt_tokens": prompt,
-                "engine": engine,
-                "speed_up": geometric_mean(ours[SPEED] / other[SPEED] for ours, other in pairs),
-                "published_runs": len(known),
-                "speed_up_of_published_runs": geometric_mean(ours[SPEED] / other[SPEED] for ours, other in known),
-                "published_speed_up": geometric_mean(ours[f"published_{SPEED}"] / other[f"published_{SPEED}"] for ours, other in known),
-            }
-        )
-    return found
-
-
-def judge(paper: Publication, rows: Sequence[dict[str, Any]]) -> None:
+def judge(paper: Publication, rows: Sequence[dict[str, Any]], speed_ups: Sequence[dict[str, Any]]) -> None:
     """Compare what the paper claims of speeds with the simulation, on the runs that were published."""
     known = [row for row in rows if row[f"published_{SPEED}"] is not None]
     fastest = max((row for row in known if row["engine"] == OURS), key=lambda row: row[f"published_{SPEED}"])
     where = f"{fastest['model']}, {fastest['prompt_tokens']:,} tokens, {fastest['soc']}"
     paper.claim(f"fastest prefill of {OURS} ({where})", fastest[f"published_{SPEED}"], fastest[SPEED], "tokens/s", SOURCE)
-    ratios: dict[str, list[tuple[float, float]]] = {}
-    ours = {(row["soc"], row["model"], row["prompt_tokens"]): row for row in known if row["engine"] == OURS}
-    for row in known:
-        mine = ours.get((row["soc"], row["model"], row["prompt_tokens"]))
-        if mine and row["engine"] != OURS:
-            pair = mine[f"published_{SPEED}"] / row[f"published_{SPEED}"], mine[SPEED] / row[SPEED]
-            ratios.setdefault(row["engine"], []).append(pair)
-    for engine, pairs in ratios.items():
-        said, simulated = (geometric_mean(column) for column in zip(*pairs, strict=True))
-        paper.claim(f"prefill of {OURS} over {engine}, geometric mean of {len(pairs)} runs", said, simulated or 0.0, "x", SOURCE)
+    for row in advantages(rows, SPEED, of=OURS):
+        what = f"prefill of {OURS} over {row['engine']}, geometric mean of {row['published_runs']} runs"
+        paper.claim(what, row["published_speed_up"], row["speed_up_of_published_runs"], "x", SOURCE)
     errors = [abs(row["error_percent"]) for row in known]
     mean = sum(errors) / len(errors)
     worst = max(known, key=lambda row: abs(row["error_percent"]))
-    span = sorted(row["speed_up"] for row in speed_ups(rows))
+    span = sorted(row["speed_up"] for row in speed_ups)
     paper.conclude(
         f"{OURS} prefills {span[0]:.1f} to {span[-1]:.0f} times as fast as the other engines, by phone, engine and prompt length; of the "
         f"{len(known)} published speeds the simulation is off by {mean:.0f} % on average and by {worst['error_percent']:+.0f} % at worst "
