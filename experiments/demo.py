@@ -27,7 +27,7 @@ SHOWN = ("ttft_s", "prefill_tokens_per_s", "decode_tokens_per_s", "prefill_energ
 def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> None:
     """Simulate 1,024 tokens, or in short 300, and publish comparisons, Gantt charts and a trace."""
     prompt, output = (300, 2) if quick else (1024, 32)
-    tokens = {"prompt_tokens": prompt, "output_tokens": output}
+    tokens: dict[str, Any] = {"prompt_tokens": prompt, "output_tokens": output}
     with Publication(out, __file__, quick=quick, formats=formats, soc=SOC, model=MODEL, **tokens) as paper:
         others = socsim.compare(SOC, MODEL, ("llm-npu", *OTHERS), **tokens)
         steps = socsim.compare(SOC, MODEL, STEPS, **tokens)
