@@ -118,11 +118,10 @@ def test_text_is_legible_and_apart(kind: str, columns: int) -> None:
     assert figure.get_size_inches()[0] == WIDTH_IN[columns]
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
-    renderer = canvas.get_renderer()
-    for ax in figure.axes:
-        shown = [
-            text for text in ax.get_xticklabels() if text.get_text() and ax.get_xlim()[0] <= text.get_position()[0] <= ax.get_xlim()[1]
-        ]
+    renderer, axes = canvas.get_renderer(), list[Any](figure.axes)
+    for ax in axes:
+        low, high = ax.get_xlim()
+        shown = [text for text in ax.get_xticklabels() if text.get_text() and low <= text.get_position()[0] <= high]
         boxes = [text.get_window_extent(renderer) for text in shown]
         slanted = any(text.get_rotation() for text in shown)
         assert slanted or not any(one.overlaps(other) for one, other in combinations(boxes, 2))
