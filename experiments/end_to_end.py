@@ -14,14 +14,10 @@ from typing import Any
 
 import socsim
 from socsim.experiments import FORMATS, Publication, advantages, beside_published, geometric_mean
-from socsim.experiments.workloads import Workload, load_workloads
-from socsim.palette import ENGINES as PAPER_ENGINES
+from socsim.experiments.grid import ENGINES, MODELS, OURS, Workload, load_workloads
 from socsim.plots import bars
 
-SOC, MODELS = "snapdragon-8-gen-3", ("qwen1.5-1.8b", "gemma-2b", "phi-2", "llama-2-7b", "mistral-7b")
-ENGINES = tuple(name for name in PAPER_ENGINES if not name.startswith(("npu-chunk", "npu-naive")))
-"""All but the steps that lead to llm-npu."""
-OURS, SOURCE = "llm-npu", "Xu et al. 2025, Table 5"
+SOC, SOURCE = "snapdragon-8-gen-3", "Xu et al. 2025, Table 5"
 TTFT, DECODE, E2E = "ttft_s", "decode_s", "e2e_s"
 METRICS = {TTFT: "time to first token", DECODE: "decode time", E2E: "end-to-end time"}
 

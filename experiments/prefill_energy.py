@@ -13,18 +13,15 @@ from typing import Any
 
 import socsim
 from socsim.experiments import FORMATS, Publication, advantages, beside_published, published_values
+from socsim.experiments.grid import ENGINES, MODELS, OURS, PROMPTS
 from socsim.experiments.published import run_key
-from socsim.palette import ENGINES as PAPER_ENGINES
 from socsim.plots import bars
 
-SOC, MODELS = "snapdragon-8-gen-2", ("qwen1.5-1.8b", "gemma-2b", "phi-2", "llama-2-7b", "mistral-7b")
-ENGINES = tuple(name for name in PAPER_ENGINES if not name.startswith(("npu-chunk", "npu-naive")))
-"""All but the steps that lead to llm-npu."""
-PROMPTS = (64, 256, 1024)
+SOC = "snapdragon-8-gen-2"
 CALIBRATIONS = ("battery-rail", "whole-device")
 PUBLISHED = CALIBRATIONS[0]
 """What the published energies were measured with."""
-OURS, ENERGY, POWER, SOURCE = "llm-npu", "prefill_energy_j", "prefill_power_w", "Xu et al. 2025, Fig 15"
+ENERGY, POWER, SOURCE = "prefill_energy_j", "prefill_power_w", "Xu et al. 2025, Fig 15"
 POWER_MODEL = MODELS[0]
 """The model of which energies and speeds of most engines were published."""
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import socsim
 from socsim.experiments import FORMATS, Publication, beside_published
-from socsim.experiments.workloads import Workload, load_workloads
+from socsim.experiments.grid import Workload, load_workloads
 from socsim.plots import stacked_bars
 
 SOC, MODELS = "snapdragon-8-gen-3", ("qwen1.5-1.8b", "gemma-2b")

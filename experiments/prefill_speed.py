@@ -12,20 +12,15 @@ from typing import Any
 
 import socsim
 from socsim.experiments import FORMATS, Publication, advantages, beside_published
-from socsim.palette import ENGINES as PAPER_ENGINES
+from socsim.experiments.grid import ENGINES, MODELS, OURS, PHONES, PROMPTS
 from socsim.plots import bars
 
-SOCS = ("snapdragon-8-gen-3", "snapdragon-8-gen-2")
-MODELS = ("qwen1.5-1.8b", "gemma-2b", "phi-2", "llama-2-7b", "mistral-7b")
-ENGINES = tuple(name for name in PAPER_ENGINES if not name.startswith(("npu-chunk", "npu-naive")))
-"""All but the steps that lead to llm-npu."""
-PROMPTS = (64, 256, 1024)
-OURS, SPEED, SOURCE = "llm-npu", "prefill_tokens_per_s", "Xu et al. 2025, Fig 14"
+SPEED, SOURCE = "prefill_tokens_per_s", "Xu et al. 2025, Fig 14"
 
 
 def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> None:
     """Simulate all prefills, or in short those of two models on one phone, and publish speeds and speed-ups."""
-    socs, models = (SOCS[:1], MODELS[:2]) if quick else (SOCS, MODELS)
+    socs, models = (PHONES[:1], MODELS[:2]) if quick else (PHONES, MODELS)
     with Publication(out, __file__, quick=quick, formats=formats, socs=socs, models=models, engines=ENGINES, prompts=PROMPTS) as paper:
         rows = beside_published([row for soc in socs for model in models for row in prefills(soc, model)], SPEED, SPEED)
         paper.table("prefill_speed", rows, "Prefill speed, simulated and published")
