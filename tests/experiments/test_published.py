@@ -1,0 +1,124 @@
+"""Published figures are found by what was run, stand beside simulated ones, and are compared on the same runs."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from socsim.experiments import advantages, beside_published, geometric_mean, published, published_values
+from socsim.experiments.grid import ENGINES, load_workloads
+from socsim.experiments.published import run_key
+from socsim.measurements import load_system_rows
+
+HEADER = "soc,model,engine,prompt_tokens,output_tokens,settings,metric,value,unit,source,split\n"
+RUN = {"soc": "p", "model": "m", "engine": "e", "prompt_tokens": 64}
+
+
+@pytest.fixture
+def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put four rows of a user's own in the place of those in ``traces/``."""
+    rows = (
+        "p,m,e,64,1,,ttft_s,500,ms,a book,validation",
+        "p,m,e,64,46,,ttft_s,2,s,a book,validation",
+        "p,m,e,64,1,run.power_calibration=battery-rail,prefill_energy_j,3,J,a book,validation",
+        "p,m,e,64,1,,prefill_share,80,%,a book,validation",
+    )
+    path = tmp_path / "system_mine.csv"
+    path.write_text(HEADER + "\n".join(rows) + "\n")
+    monkeypatch.setattr(published, "load_system_rows", partial(load_system_rows, [path]))
+
+
+@pytest.mark.usefixtures("measured")
+def test_values_of_a_metric_by_run() -> None:
+    assert {key: row.value for key, row in published_values("ttft_s").items()} == {
+        ("p", "m", "e", 64, 1, ()): 0.5,
+        ("p", "m", "e", 64, 46, ()): 2.0,
+    }
+    assert published_values("prefill_share")[run_key("p", "m", "e", 64)].value == 0.8
+    assert published_values("decode_s") == {}
+
+
+@pytest.mark.usefixtures("measured")
+def test_published_beside_simulated() -> None:
+    rows = [RUN | {"ttft_s": 0.6}, RUN | {"output_tokens": 46, "ttft_s": 1.0}, RUN | {"engine": "f", "ttft_s": 1.0}, RUN | {"ttft_s": None}]
+    found = beside_published(rows, "ttft_s", "ttft_s")
+    assert [row["published_ttft_s"] for row in found] == [0.5, 2.0, None, 0.5]
+    assert [row["error_percent"] for row in found] == [pytest.approx(20.0), -50.0, None, None]
+    assert [row["source"] for row in found] == ["a book", "a book", None, "a book"]
+    assert "published_ttft_s" not in rows[0]
+
+
+@pytest.mark.usefixtures("measured")
+def test_runs_with_other_settings_are_other_runs() -> None:
+    settings = {"run.power_calibration": "battery-rail"}
+    energy: dict[str, Any] = RUN | {"prefill_energy_j": 3.0}
+    (plain,) = beside_published([energy], "prefill_energy_j", "prefill_energy_j")
+    (of_all,) = beside_published([energy], "prefill_energy_j", "prefill_energy_j", settings)
+    (own,) = beside_published([energy | {"overrides": settings}], "prefill_energy_j", "prefill_energy_j")
+    assert (plain["published_prefill_energy_j"], of_all["published_prefill_energy_j"]) == (None, 3.0)
+    assert own == of_all
+
+
+def test_every_shipped_row_is_found_by_its_run() -> None:
+    rows = [row for row in load_system_rows() if row.metric == "prefill_energy_j"]
+    assert len(rows) == 12
+    assert list(published_values("prefill_energy_j").values()) == rows
+
+
+def test_geometric_mean() -> None:
+    assert geometric_mean([2.0, 8.0, 4.0]) == pytest.approx(4.0)
+    assert geometric_mean([]) is None
+
+
+def speed(engine: str, model: str, value: float | None, said: float | None = None) -> dict[str, Any]:
+    return {"soc": "p", "model": model, "engine": engine, "prompt_tokens": 64, "tokens_per_s": value, "published_tokens_per_s": said}
+
+
+SPEEDS = [
+    speed("ours", "small", 40.0, 30.0),
+    speed("slow", "small", 10.0, 10.0),
+    speed("ours", "large", 9.0, 10.0),
+    speed("slow", "large", 1.0),
+    speed("other", "large", None, 5.0),
+]
+
+
+def test_advantages_over_all_runs_and_over_published_ones() -> None:
+    (slow,) = advantages(SPEEDS, "tokens_per_s", of="ours")
+    assert slow == {
+        "engine": "slow",
+        "speed_up": pytest.approx(6.0),  # of 4 and 9
+        "published_runs": 1,
+        "speed_up_of_published_runs": pytest.approx(4.0),
+        "published_speed_up": pytest.approx(3.0),
+        "error_percent": pytest.approx(100.0 / 3.0),
+    }
+
+
+def test_advantages_by_column_and_where_less_is_better() -> None:
+    found = advantages(SPEEDS, "tokens_per_s", of="ours", by=("model",), less_is_better=True, name="saving")
+    assert [(row["model"], row["engine"], row["published_runs"]) for row in found] == [("small", "slow", 1), ("large", "slow", 0)]
+    assert [row["saving"] for row in found] == [pytest.approx(1 / 4), pytest.approx(1 / 9)]
+    assert found[0]["published_saving"] == pytest.approx(1 / 3)
+    assert (found[1]["published_saving"], found[1]["error_percent"]) == (None, None)
+
+
+def test_advantages_compare_runs_under_the_same_calibration() -> None:
+    rows = [speed(engine, "small", value) | {"power_calibration": name} for engine, name, value in (("ours", "a", 6.0), ("slow", "b", 2.0))]
+    assert advantages(rows, "tokens_per_s", of="ours") == []
+    assert advantages([row | {"power_calibration": "a"} for row in rows], "tokens_per_s", of="ours")[0]["speed_up"] == pytest.approx(3.0)
+
+
+def test_workloads_are_the_middle_of_published_ranges() -> None:
+    lengths = {each.name: each[1:] for each in load_workloads()}
+    assert lengths["Persona-Chat"] == (536, 46)  # 488 to 584, 35 to 57
+    assert lengths["DroidTask-clock-A"] == (741, 3)  # 656 to 827, 1 to 5
+    assert len(lengths) == 5
+
+
+def test_engines_end_with_the_papers_own() -> None:
+    assert ENGINES[-1] == "llm-npu"
+    assert len(ENGINES) == 6
