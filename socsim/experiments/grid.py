@@ -27,7 +27,7 @@ class Workload(NamedTuple):
 
 
 def load_workloads() -> list[Workload]:
-    """Return the workloads: the middle of each published range of lengths, halves rounded down, as in ``traces/README.md``."""
+    """Return the workloads: the middle of each published range of lengths, as ``traces/README.md`` takes it; halves are rounded down."""
     return [Workload(row["dataset"], _middle(row, "prompt_tokens"), _middle(row, "output_tokens")) for row in load_table(WORKLOADS)]
 
 
