@@ -88,7 +88,7 @@ def judge(paper: Publication, rows: Sequence[dict[str, Any]]) -> None:
         for row in savings(measured, by):
             length = f", {row['prompt_tokens']:,} tokens" if by else f", geometric mean of {row['published_runs']} runs"
             what = f"prefill energy of {row['engine']} over {OURS}{length}"
-            paper.claim(what, row["published_saving"], row["saving_of_published_runs"], "x", SOURCE)
+            paper.claim(what, row["published_saving"], row["saving_of_published_runs"], "x", SOURCE, fitted=True)
     for calibration in CALIBRATIONS:
         own = [row for row in rows if row["power_calibration"] == calibration]
         span = sorted(row["saving"] for row in savings(own))

@@ -51,10 +51,10 @@ def judge(paper: Publication, rows: Sequence[dict[str, Any]], speed_ups: Sequenc
     known = [row for row in rows if row[f"published_{SPEED}"] is not None]
     fastest = max((row for row in known if row["engine"] == OURS), key=lambda row: row[f"published_{SPEED}"])
     where = f"{fastest['model']}, {fastest['prompt_tokens']:,} tokens, {fastest['soc']}"
-    paper.claim(f"fastest prefill of {OURS} ({where})", fastest[f"published_{SPEED}"], fastest[SPEED], "tokens/s", SOURCE)
+    paper.claim(f"fastest prefill of {OURS} ({where})", fastest[f"published_{SPEED}"], fastest[SPEED], "tokens/s", SOURCE, fitted=True)
     for row in advantages(rows, SPEED, of=OURS):
         what = f"prefill of {OURS} over {row['engine']}, geometric mean of {row['published_runs']} runs"
-        paper.claim(what, row["published_speed_up"], row["speed_up_of_published_runs"], "x", SOURCE)
+        paper.claim(what, row["published_speed_up"], row["speed_up_of_published_runs"], "x", SOURCE, fitted=True)
     errors = [abs(row["error_percent"]) for row in known]
     mean = sum(errors) / len(errors)
     worst = max(known, key=lambda row: abs(row["error_percent"]))

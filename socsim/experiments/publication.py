@@ -150,7 +150,9 @@ class Publication:
         """Add a sentence that says what came out."""
         self._conclusions.append(sentence)
 
-    def claim(self, what: str, published: float | None, simulated: float, unit: str = "", source: str = "") -> None:
+    def claim(
+        self, what: str, published: float | None, simulated: float, unit: str = "", source: str = "", *, fitted: bool = False
+    ) -> None:
         """Add what a publication claims, beside what was simulated; without a published value nothing is added.
 
         Parameters
@@ -163,6 +165,8 @@ class Publication:
             Such as ``tokens/s``; empty for a ratio.
         source
             Publication with table or figure.
+        fitted
+            Whether the published value was there to fit the model.
         """
         if published is None:
             return
@@ -173,8 +177,9 @@ class Publication:
                 "published": _rounded(published),
                 "simulated": _rounded(simulated),
                 "unit": unit,
-                "error_percent": round(error, 1),
+                "error_percent": round(error, 1) + 0.0,  # + 0.0: no minus before a zero
                 "verdict": verdict(error),
+                "fitted": fitted,
                 "source": source,
             }
         )

@@ -48,6 +48,7 @@ def test_the_record_says_all(tmp_path: Path, script: Path) -> None:
             "unit": "s",
             "error_percent": 26.8,
             "verdict": "roughly agrees",
+            "fitted": False,
             "source": "somebody",
         }
     ]
