@@ -1,0 +1,152 @@
+"""What does the GPU bring in place of the CPU, for float work in prefill and for decode? (Xu et al. 2025, Fig 18)
+
+llm-npu with attention, normalization and LM head on CPU or GPU, and with decode on either; shadow outliers stay on the CPU. Handing
+over takes as long with the GPU as with the CPU, but in one set-up, where all hand-overs block, as a GPU's runtime usually does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import socsim
+from socsim.experiments import FORMATS, Publication, beside_published, geometric_mean
+from socsim.experiments.energy import energies
+from socsim.measurements import METRIC_UNITS, load_system_rows
+from socsim.plots import bars
+from socsim.prediction import predict_value
+
+SOC, ENGINE = "snapdragon-8-gen-3", "llm-npu"
+MODELS = ("qwen1.5-1.8b", "gemma-2b", "phi-2", "llama-2-7b", "mistral-7b")
+PROMPTS, ENERGY_PROMPT, OUTPUT = (64, 256, 1024), 1024, 9
+USUAL, FLOAT, BLOCKING = "CPU", "GPU", "GPU, blocking"
+FLOAT_WORK: dict[str, dict[str, Any]] = {
+    USUAL: {},
+    FLOAT: {"engine.placement.other": "gpu"},
+    BLOCKING: {"engine.placement.other": "gpu", "engine.synchronization": "blocking"},
+}
+"""Settings by what does float work in prefill."""
+DECODE: dict[str, dict[str, Any]] = {"CPU": {}, "GPU": {"engine.decode_processor": "gpu"}}
+SPEED, DECODE_SPEED, SOURCE = "prefill_tokens_per_s", "decode_tokens_per_s", "Xu et al. 2025, Fig 18"
+CALIBRATIONS = ("battery-rail", "whole-device")
+Row = dict[str, Any]
+
+
+def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> None:
+    """Simulate all set-ups, or in short two models with two prompt lengths, and publish speeds, energies and bubble rates."""
+    models, prompts = (MODELS[:2], PROMPTS[1:]) if quick else (MODELS, PROMPTS)
+    with Publication(
+        out, __file__, quick=quick, formats=formats, soc=SOC, engine=ENGINE, models=models, prompts=prompts, output_tokens=OUTPUT
+    ) as paper:
+        runs = [(model, prompt, work, decode) for model in models for prompt in prompts for work in FLOAT_WORK for decode in DECODE]
+        rows = beside_published([simulate(*run) for run in runs], SPEED, SPEED)
+        shown = [{column: value for column, value in row.items() if column not in ("soc", "engine")} for row in rows]
+        paper.table(
+            "gpu_npu", shown, f"{ENGINE} on {SOC} by the processor of float work in prefill, and of decode; energy by power calibration"
+        )
+        draw(paper, rows)
+        judge(paper)
+        conclude(paper, rows)
+
+
+def simulate(model: str, prompt: int, work: str, decode: str) -> Row:
+    """Simulate a prompt and a short answer in one set-up."""
+    settings = FLOAT_WORK[work] | DECODE[decode]
+    result = socsim.run(SOC, model, ENGINE, prompt_tokens=prompt, output_tokens=OUTPUT, overrides=settings | gpu_rates())
+    row = {name: result.record[name] for name in ("soc", "model", "engine", "prompt_tokens")} | {"float_work": work, "decode": decode}
+    row |= {name: result.record[name] for name in (SPEED, DECODE_SPEED, "npu_bubble_rate")}
+    return row | energies(result) | {"overrides": settings}
+
+
+def gpu_rates(soc: str = SOC) -> dict[str, Any]:
+    """Return rates of the GPU for the types of this engine's weights, which it widens or narrows to fp16.
+
+    All products that are placed on it here have one row, whose time is that of the stored bytes whatever the rate.
+    """
+    fp16 = socsim.load_soc(soc).processors["gpu"].rates("fp16").model_dump()
+    return {f"soc.processors.gpu.throughput.{data_type}": fp16 for data_type in ("int8", "fp32")}
+
+
+def draw(paper: Publication, rows: Sequence[Row]) -> None:
+    """Draw prefill speed by float work, decode speed by decode processor, and energy of prefill by power calibration."""
+    prefills = [row for row in rows if row["decode"] == "CPU"]
+    figure = bars(
+        [row | {"float_work": f"float work: {row['float_work']}"} for row in prefills], x="prompt_tokens", y=SPEED, series="float_work",
+        panel="model", published=f"published_{SPEED}", share_y=True, x_label="prompt (tokens)", y_label="prefill (tokens/s)",
+    )  # fmt: skip
+    paper.figure("prefill_speed", figure, f"Prefill speed on {SOC} by the processor of float work; hollow: published")
+    longest = [row for row in rows if row["prompt_tokens"] == ENERGY_PROMPT]
+    decodes = [row | {"decode": f"decode: {row['decode']}"} for row in longest if row["float_work"] == USUAL]
+    figure = bars(decodes, x="model", y=DECODE_SPEED, series="decode", y_label="decode (tokens/s)", columns=1)
+    paper.figure("decode_speed", figure, f"Decode speed after {ENERGY_PROMPT:,} tokens on {SOC} by its processor")
+    energy = [
+        row | {"calibration": name, "joules": row[column(name)], "float_work": f"float work: {row['float_work']}"}
+        for name in CALIBRATIONS
+        for row in longest
+        if row["decode"] == "CPU"
+    ]
+    figure = bars(energy, x="model", y="joules", series="float_work", panel="calibration", y_label="prefill energy (J)")
+    paper.figure("prefill_energy", figure, f"Prefill energy of {ENERGY_PROMPT:,} tokens on {SOC}, by power calibration")
+
+
+def column(calibration: str) -> str:
+    """Return the column of the prefill energy under a power calibration."""
+    return f"{calibration.replace('-', '_')}_prefill_energy_j"
+
+
+def judge(paper: Publication) -> None:
+    """Compare with every published figure of a run of the engine with the GPU, each with its own prompt and answer."""
+    rows = []
+    for known in load_system_rows():
+        gpu = {path for path, value in known.overrides.items() if path.startswith("engine.") and value == "gpu"}
+        if gpu and known.engine == ENGINE:
+            value, unit = predict_value(known, overrides=gpu_rates(known.soc)), next(iter(METRIC_UNITS[known.metric]))
+            settings = "; ".join(f"{path}={setting}" for path, setting in known.overrides.items())
+            what = f"{known.metric} of {known.model} on {known.soc}, {known.prompt_tokens:,} tokens, {settings}"
+            paper.claim(what, known.value, value, unit, known.source)
+            rows.append({"run": what, "published": known.value, "simulated": value, "error_percent": 100.0 * (value / known.value - 1.0)})
+    if rows:
+        paper.table("published", rows, "Published figures of runs with the GPU, beside simulated ones")
+
+
+def conclude(paper: Publication, rows: Sequence[Row]) -> None:
+    """Say what the GPU does to prefill, energy and decode, and on what that rests."""
+    by_prompt = []
+    for prompt in dict.fromkeys(row["prompt_tokens"] for row in rows):
+        own = [row for row in rows if row["prompt_tokens"] == prompt]
+        by_prompt.append(f"{prompt:,} tokens {ratio(own, FLOAT, SPEED):.2f} ({ratio(own, BLOCKING, SPEED):.2f} with blocking hand-overs)")
+    bubbles = {work: [row["npu_bubble_rate"] for row in rows if row["float_work"] == work] for work in FLOAT_WORK}
+    energy = ", ".join(f"{ratio(rows, FLOAT, column(name)):.2f} under {name}" for name in CALIBRATIONS)
+    paper.conclude(
+        f"Float work on the GPU makes prefill, by prompt length, in the geometric mean over models, this many times as fast: "
+        f"{', '.join(by_prompt)}. It takes {energy} of the energy, and the NPU's mean bubble rate falls from "
+        f"{100 * sum(bubbles[USUAL]) / len(bubbles[USUAL]):.0f} to {100 * sum(bubbles[FLOAT]) / len(bubbles[FLOAT]):.0f} %."
+    )
+    gpu, cpu = (socsim.load_soc(SOC).processors[name] for name in ("gpu", "cpu"))
+    gain = geometric_mean(gpu_row[DECODE_SPEED] / cpu_row[DECODE_SPEED] for cpu_row, gpu_row in pairs(rows, "decode", "CPU", "GPU")) or 0.0
+    paper.conclude(
+        f"Decode is {gain:.2f} times as fast on the GPU. Both rest on rates that were never measured in this engine: element-wise work at "
+        f"{gpu.vector_bytes_per_s / 1e9:.0f} GB/s on the GPU is assumed, against {cpu.vector_bytes_per_s / 1e9:.0f} fitted on the CPU, and "
+        f"its {(gpu.row_bytes_per_s or 0) / 1e9:.0f} GB/s in decode is another engine's, against {(cpu.row_bytes_per_s or 0) / 1e9:.0f}."
+    )
+
+
+def ratio(rows: Sequence[Row], work: str, of: str) -> float:
+    """Return the geometric mean of a column with float work somewhere over that with it on the CPU."""
+    return geometric_mean(row[of] / usual[of] for usual, row in pairs(rows, "float_work", USUAL, work)) or 0.0
+
+
+def pairs(rows: Sequence[Row], by: str, one: str, other: str) -> list[tuple[Row, Row]]:
+    """Return rows that differ in one column only, as that column has it."""
+    found: dict[tuple[Any, ...], dict[str, Row]] = {}
+    for row in rows:
+        key = tuple(row[name] for name in ("model", "prompt_tokens", "float_work", "decode") if name != by)
+        found.setdefault(key, {})[row[by]] = row
+    return [(each[one], each[other]) for each in found.values()]
+
+
+if __name__ == "__main__":
+    from socsim.cli import run_script
+
+    run_script(__file__)
