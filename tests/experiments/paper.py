@@ -1,0 +1,17 @@
+"""A publication that only remembers what a script claims and concludes."""
+
+from __future__ import annotations
+
+
+class Paper:
+    """Keeps published and simulated values by what is claimed, and all conclusions as one text."""
+
+    def __init__(self) -> None:
+        self.claims: dict[str, tuple[float | None, float]] = {}
+        self.text = ""
+
+    def claim(self, what: str, published: float | None, simulated: float, unit: str, source: str) -> None:
+        self.claims[what] = published, simulated
+
+    def conclude(self, sentence: str) -> None:
+        self.text += sentence
