@@ -104,7 +104,7 @@ def judge(paper: Publication) -> None:
             value, unit = predict_value(known, overrides=gpu_rates(known.soc)), next(iter(METRIC_UNITS[known.metric]))
             settings = "; ".join(f"{path}={setting}" for path, setting in known.overrides.items())
             what = f"{known.metric} of {known.model} on {known.soc}, {known.prompt_tokens:,} tokens, {settings}"
-            paper.claim(what, known.value, value, unit, known.source)
+            paper.claim(what, known.value, value, unit, known.source, fitted=known.split == "calibration")
             rows.append({"run": what, "published": known.value, "simulated": value, "error_percent": 100.0 * (value / known.value - 1.0)})
     if rows:
         paper.table("published", rows, "Published figures of runs with the GPU, beside simulated ones")
