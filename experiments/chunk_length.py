@@ -129,16 +129,16 @@ def judge(paper: Publication, graphs: Sequence[Row], best: Sequence[Row]) -> Non
     for model in dict.fromkeys(model for model, _ in sums):
         lengths = [length for other, length in sums if other == model]
         modeled, said = (min(lengths, key=lambda length: sums[model, length][name]) for name in LATENCIES)
-        paper.claim(f"chunk length with the least latency per token of {BOTH} ({model})", said, modeled, "tokens", SOURCE)
+        paper.claim(f"chunk length with the least latency per token of {BOTH} ({model})", said, modeled, "tokens", SOURCE, fitted=True)
         found.append(f"{modeled:,} tokens for {model}" + ("" if modeled == said else f" (published: {said:,})"))
         for length in OTHERS:
             modeled_ratio, said_ratio = (sums[model, length][name] / sums[model, USUAL][name] for name in LATENCIES)
             what = f"latency per token of {BOTH} at {length:,} over {USUAL} tokens ({model})"
-            paper.claim(what, said_ratio, modeled_ratio, "x", SOURCE)
+            paper.claim(what, said_ratio, modeled_ratio, "x", SOURCE, fitted=True)
     errors = [abs(row["error_percent"]) for row in graphs if row["graph"] != BOTH]
     paper.conclude(
-        f"A block's QKV and FFN graphs take the least time per token with chunks of {' and '.join(found)}; their modeled latency is off by "
-        f"{sum(errors) / len(errors):.0f} % on average and {max(errors):.0f} % at worst."
+        f"A block's QKV and FFN graphs take the least time per token with chunks of {' and '.join(found)}; their modeled latency, "
+        f"which is fitted to them, is off by {sum(errors) / len(errors):.0f} % on average and {max(errors):.0f} % at worst."
     )
     worst = max(best, key=lambda row: row["longer_percent"])
     rest = [row["longer_percent"] for row in best if row["prompt_tokens"] > USUAL]

@@ -134,7 +134,7 @@ def judge(paper: Publication, rows: Sequence[Row]) -> None:
     for system, found in known.items():
         if SHORT in found and LONG in found and found[SHORT][PUBLISHED] and found[LONG][PUBLISHED]:
             said, simulated = (found[LONG][name] / found[SHORT][name] for name in (PUBLISHED, SPEED))
-            paper.claim(f"prefill speed of {system} at {LONG:,} over {SHORT} tokens ({MODEL})", said, simulated, "x", SOURCE)
+            paper.claim(f"prefill speed of {system} at {LONG:,} over {SHORT} tokens ({MODEL})", said, simulated, "x", SOURCE, fitted=True)
     ours = [*known[OURS].values()]
     best, last = max(ours, key=lambda row: row[SPEED]), ours[-1]
     moves = next((row for row in ours if row["bottleneck"] != ours[0]["bottleneck"]), None)

@@ -8,10 +8,11 @@ class Paper:
 
     def __init__(self) -> None:
         self.claims: dict[str, tuple[float | None, float]] = {}
+        self.fitted: dict[str, bool] = {}
         self.text = ""
 
-    def claim(self, what: str, published: float | None, simulated: float, unit: str, source: str) -> None:
-        self.claims[what] = published, simulated
+    def claim(self, what: str, published: float | None, simulated: float, unit: str, source: str, *, fitted: bool = False) -> None:
+        self.claims[what], self.fitted[what] = (published, simulated), fitted
 
     def conclude(self, sentence: str) -> None:
         self.text += sentence

@@ -123,3 +123,4 @@ def test_phases_that_are_taken_over_are_no_claims(graphs: dict[str, Any]) -> Non
     graphs["judge"](paper, rows, [graphs["preparation"]("qwen1.5-1.8b", 300)])
     assert [what.partition(" an NPU graph")[0] for what in paper.claims] == ["build", "optimize", "execute"]
     assert paper.claims["optimize an NPU graph (qwen1.5-1.8b)"][0] == 3300.0
+    assert [*paper.fitted.values()] == [True, True, False]
