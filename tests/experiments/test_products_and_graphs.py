@@ -102,6 +102,8 @@ def test_rebuilding_pays_as_long_as_it_takes_less_time(graphs: dict[str, Any]) -
     pays = cost["break_even_prompts_built"]
     assert rebuilt[pays] <= built[pays]
     assert rebuilt[pays + 1] > built[pays + 1]
+    more_s = cost["graph_freed_s"] + cost["graph_rebuilt_s"] + cost["graph_executed_s"]
+    assert rebuilt[5] - rebuilt[4] == pytest.approx(more_s)
     assert rebuilt[1] > loaded[1]
     assert cost["break_even_prompts_loaded"] == 0
     run = socsim.run("snapdragon-8-gen-3", "qwen1.5-1.8b", "llm-npu", prompt_tokens=300)
