@@ -40,10 +40,12 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
         own = [row for row, source in zip(rows, measured, strict=True) if source.where.startswith(TABLE)]
         ratios = speed_ups(own)
         paper.table("speed_ups", ratios, "How many times as fast int8 on the NPU is, by product of Table 3")
-        roofs, points = list(peaks()), [point for engine in ENGINES for point in subgraphs(engine, prompt)]
+        points = [point for engine in ENGINES for point in subgraphs(engine, prompt)]
         large = [point for point in points if point["stage"] != "final_norm"]  # one row, far below all others
         paper.figure(
-            "roofline", roofline(roofs, large), f"Subgraphs of {MODEL} ({prompt:,} prompt tokens, one decode step) under what {SOC} attains"
+            "roofline",
+            roofline(peaks(), large),
+            f"Subgraphs of {MODEL} ({prompt:,} prompt tokens, one decode step) under what {SOC} attains",
         )
         paper.table("subgraphs", points, "Subgraphs under the roofline; attained: share of what bandwidth and peak of the data type allow")
         judge(paper, rows, ratios, points)
@@ -71,31 +73,39 @@ def speed_ups(rows: Sequence[Row]) -> list[Row]:
 
 
 def peaks() -> list[Row]:
-    """Return the roofs of each processor: its DRAM bandwidth, and the peak of each data type that it multiplies."""
-    soc = load_soc(SOC)
+    """Return the roofs of each processor, one for each data type that it multiplies without converting operands to another."""
+    known = load_soc(SOC).processors
     return [
-        {
-            "processor": name,
-            "data_type": data_type,
-            "peak_tops": processor.rates(data_type).peak_ops_per_s * processor.speed / TERA,
-            "bandwidth_gb_per_s": min(processor.bandwidth_bytes_per_s, soc.dram.achievable_bytes_per_s) / GIGA,
-        }
+        roof(name, data_type)
         for name in ("npu", "cpu", "gpu")
-        for processor in (soc.processors[name],)
-        for data_type in processor.throughput
+        for data_type, chosen in known[name].throughput.items()
+        if not isinstance(chosen, str) or chosen in known[name].paths
     ]
+
+
+def roof(name: str, data_type: str) -> Row:
+    """Return what bounds a processor: its DRAM bandwidth, and its peak in a data type."""
+    soc = load_soc(SOC)
+    processor = soc.processors[name]
+    return {
+        "processor": name,
+        "data_type": data_type,
+        "peak_tops": processor.rates(data_type).peak_ops_per_s * processor.speed / TERA,
+        "bandwidth_gb_per_s": min(processor.bandwidth_bytes_per_s, soc.dram.achievable_bytes_per_s) / GIGA,
+    }
 
 
 def subgraphs(engine: str, prompt: int) -> list[Row]:
     """Return the subgraphs of a prompt and one decode step as points under the roofline, those that are alike once."""
     costs = make_case(SOC, MODEL, engine, prompt_tokens=prompt, output_tokens=2).costs
-    roofs = {(roof["processor"], roof["data_type"]): roof for roof in peaks()}
+    roofs: dict[tuple[str, str], Row] = {}
     found: dict[tuple[Any, ...], Row] = {}
     for subgraph, expected_ns, moved in zip(costs.graph.subgraphs, costs.expected_ns, costs.dram_bytes.tolist(), strict=True):
         heaviest = max(subgraph.work.operators, key=lambda operator: operator.ops)
-        roof = roofs[subgraph.processor, heaviest.data_type]
+        key = subgraph.processor, heaviest.data_type
+        bounds = roofs[key] if key in roofs else roofs.setdefault(key, roof(*key))
         intensity, achieved = subgraph.work.ops / moved, subgraph.work.ops / expected_ns / 1e3
-        attainable = attainable_tops(intensity, roof["peak_tops"], roof["bandwidth_gb_per_s"])
+        attainable = attainable_tops(intensity, bounds["peak_tops"], bounds["bandwidth_gb_per_s"])
         point = {
             "engine": engine,
             "processor": subgraph.processor,

@@ -74,18 +74,28 @@ def test_no_subgraph_is_above_its_roof(products: dict[str, Any], engine: str) ->
         assert row["intensity_ops_per_byte"] == pytest.approx(1e3 * row["gops"] / row["dram_mb"])
 
 
+def test_processors_have_a_roof_for_each_type_that_they_multiply(products: dict[str, Any]) -> None:
+    roofs = {(row["processor"], row["data_type"]): row for row in products["peaks"]()}
+    assert set(roofs) == {("npu", "int8"), ("npu", "fp16"), ("cpu", "int8"), ("cpu", "fp16"), ("cpu", "fp32"), ("gpu", "fp16")}
+    rates = socsim.load_soc("snapdragon-8-gen-3").processors["npu"]
+    assert roofs["npu", "fp16"]["peak_tops"] == rates.paths["matrix-engine"].peak_ops_per_s / 1e12
+    assert roofs["npu", "fp16"]["bandwidth_gb_per_s"] == rates.bandwidth_bytes_per_s / 1e9
+
+
 def test_qkv_stands_where_its_shape_puts_it(products: dict[str, Any]) -> None:
     qkv = next(row for row in products["subgraphs"]("llm-npu", 256) if row["stage"] == "qkv")
     assert qkv["gops"] == pytest.approx((2 * 2048 + 1) * 256 * 3 * 2048 / 1e9)  # with the bias of Qwen
     assert qkv["dram_mb"] == pytest.approx((3 * 2048**2 + 256 * 2048 + 2 * 3 * 256 * 2048) / 1e6, rel=0.01)
-    assert qkv["attainable_tops"] == pytest.approx(43e9 * qkv["intensity_ops_per_byte"] / 1e12)  # below the NPU's ridge
+    bandwidth = socsim.load_soc("snapdragon-8-gen-3").processors["npu"].bandwidth_bytes_per_s
+    assert qkv["attainable_tops"] == pytest.approx(bandwidth * qkv["intensity_ops_per_byte"] / 1e12)  # below the NPU's ridge
 
 
 def test_phases_of_a_published_and_another_model(graphs: dict[str, Any]) -> None:
     rows = graphs["phases"]("gemma-2b") + graphs["phases"]("phi-2")
     build = rows[1]
     assert (build["phase"], build["published_latency_ms"]) == ("build", 360.0)
-    assert build["latency_ms"] == pytest.approx(1e3 * 0.006455 * 18 * 3)  # subgraphs: QKV, output projection, FFN
+    each_s = graphs["life_cycle"]().build_s_per_subgraph
+    assert build["latency_ms"] == pytest.approx(1e3 * each_s * 18 * 3)  # 18 blocks of QKV, output projection, FFN
     assert build["error_percent"] == pytest.approx(100 * (build["latency_ms"] / 360 - 1))
     known, unknown = graphs["totals"](rows)
     assert known["published_s"] == pytest.approx(12.608)
