@@ -53,19 +53,10 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
 def simulate(model: str, prompt: int, work: str, decode: str) -> Row:
     """Simulate a prompt and a short answer in one set-up."""
     settings = FLOAT_WORK[work] | DECODE[decode]
-    result = socsim.run(SOC, model, ENGINE, prompt_tokens=prompt, output_tokens=OUTPUT, overrides=settings | gpu_rates())
+    result = socsim.run(SOC, model, ENGINE, prompt_tokens=prompt, output_tokens=OUTPUT, overrides=settings)
     row = {name: result.record[name] for name in ("soc", "model", "engine", "prompt_tokens")} | {"float_work": work, "decode": decode}
     row |= {name: result.record[name] for name in (SPEED, DECODE_SPEED, "npu_bubble_rate")}
     return row | energies(result) | {"overrides": settings}
-
-
-def gpu_rates(soc: str = SOC) -> dict[str, Any]:
-    """Return rates of the GPU for the types of this engine's weights, which it widens or narrows to fp16.
-
-    All products that are placed on it here have one row, whose time is that of the stored bytes whatever the rate.
-    """
-    fp16 = socsim.load_soc(soc).processors["gpu"].rates("fp16").model_dump()
-    return {f"soc.processors.gpu.throughput.{data_type}": fp16 for data_type in ("int8", "fp32")}
 
 
 def draw(paper: Publication, rows: Sequence[Row]) -> None:
@@ -101,7 +92,7 @@ def judge(paper: Publication) -> None:
     for known in load_system_rows():
         gpu = {path for path, value in known.overrides.items() if path.startswith("engine.") and value == "gpu"}
         if gpu and known.engine == ENGINE:
-            value, unit = predict_value(known, overrides=gpu_rates(known.soc)), next(iter(METRIC_UNITS[known.metric]))
+            value, unit = predict_value(known), next(iter(METRIC_UNITS[known.metric]))
             settings = "; ".join(f"{path}={setting}" for path, setting in known.overrides.items())
             what = f"{known.metric} of {known.model} on {known.soc}, {known.prompt_tokens:,} tokens, {settings}"
             paper.claim(what, known.value, value, unit, known.source, fitted=known.split == "calibration")

@@ -24,15 +24,10 @@ DATA_TYPE_BITS = {"int8": 8, "fp16": 16, "fp32": 32}
 LATENCY_UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6}
 METRIC_UNITS: Mapping[str, Mapping[str, float]] = {
     "prefill_tokens_per_s": {"tokens/s": 1.0},
-    "decode_s": {"s": 1.0, "ms": 1e3},
-    "ttft_s": {"s": 1.0, "ms": 1e3},
-    "e2e_s": {"s": 1.0, "ms": 1e3},
-    "prefill_share": {"ratio": 1.0, "%": 100.0},
-    "npu_bubble_rate": {"ratio": 1.0, "%": 100.0},
+    **{name: {"s": 1.0, "ms": 1e3} for name in ("decode_s", "ttft_s", "e2e_s", "graph_build_s", "graph_optimize_s")},
+    **{name: {"ratio": 1.0, "%": 100.0} for name in ("prefill_share", "npu_bubble_rate")},
     "prefill_energy_j": {"J": 1.0, "mJ": 1e3},
     "peak_memory_gb": {"GB": 1.0},
-    "graph_build_s": {"s": 1.0, "ms": 1e3},
-    "graph_optimize_s": {"s": 1.0, "ms": 1e3},
 }
 """Units of each metric of a whole run; how many of each make one of the unit in the metric's name, as with latency in seconds."""
 

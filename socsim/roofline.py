@@ -69,7 +69,7 @@ def product_s(
     SocsimError
         The processor has no throughput for the data type.
     """
-    rates = processor.rates(data_type)
+    rates, data_type = processor.rates(data_type), processor.multiplied_type(data_type)
     linear = 1.0 if efficiency is None else efficiency.linear
     if rows == 1 and processor.row_bytes_per_s is not None and weight_bytes:
         return rates.overhead_s * count + _row_s(processor, weight_bytes, efficiency) / speedup

@@ -356,16 +356,18 @@ def test_one_rate_of_an_inherited_table(tmp_path: Path) -> None:
 
 def test_unknown_path_names_the_nearest(tmp_path: Path) -> None:
     path = child(tmp_path, '[processors.npu.throughput]\nfp16 = "matrix-engin"\n')
-    with pytest.raises(SocsimError, match=r"unknown throughput\.fp16: path 'matrix-engin' \(did you mean 'matrix-engine'\?\)") as error:
+    with pytest.raises(
+        SocsimError, match=r"unknown throughput\.fp16: path or data type 'matrix-engin' \(did you mean 'matrix-engine'\?\)"
+    ) as error:
         load_soc(path)
     assert str(error.value).startswith(f"{path}: processors.npu: ")
     paths = load_soc("snapdragon-8-gen-3").processors["npu"].paths
-    assert str(error.value).endswith(f"; allowed: {', '.join(sorted(paths))}")
+    assert str(error.value).endswith(f"; allowed: {', '.join(sorted([*paths, 'int8']))}")
 
 
 def test_data_type_without_rates() -> None:
-    with pytest.raises(SocsimError, match=r"^throughput has no 'int8', which the work placed here needs; it has: fp16$"):
-        load_soc("snapdragon-8-gen-3").processors["gpu"].rates("int8")
+    with pytest.raises(SocsimError, match=r"^throughput has no 'fp32', which the work placed here needs; it has: fp16, int8$"):
+        load_soc("snapdragon-8-gen-3").processors["npu"].rates("fp32")
 
 
 def test_inherited_figure_can_only_be_replaced_by_a_value(tmp_path: Path) -> None:

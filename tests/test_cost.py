@@ -82,8 +82,8 @@ def test_masked_pairs_cost_nothing() -> None:
 
 
 def test_unknown_data_type_of_a_product() -> None:
-    with pytest.raises(SocsimError, match=r"^snapdragon-8-gen-3: processors\.gpu: throughput has no 'int8', .*it has: fp16"):
-        model().operator_s(operator("product", rows=1, inner=1, columns=1, macs=1), "gpu")
+    with pytest.raises(SocsimError, match=r"^snapdragon-8-gen-3: processors\.npu: throughput has no 'fp32', .*it has: fp16, int8"):
+        model().operator_s(operator("product", data_type="fp32", rows=1, inner=1, columns=1, macs=1), "npu")
 
 
 def test_vector_and_fetch_run_at_their_bandwidths() -> None:

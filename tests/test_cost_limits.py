@@ -56,11 +56,11 @@ class Case(NamedTuple):
 
 
 def cases() -> list[Case]:
-    """Return every processor with every data type, and with every path for fp16."""
+    """Return every processor with every data type that it multiplies, and with every path for fp16."""
     found = []
     for soc_name, soc in SOCS.items():
         for name, processor in soc.processors.items():
-            found += [Case(soc_name, name, processor, data_type) for data_type in processor.throughput]
+            found += [Case(soc_name, name, processor, each) for each in processor.throughput if processor.multiplied_type(each) == each]
             for path in processor.paths:
                 found.append(Case(soc_name, name, processor.model_copy(update={"throughput": {"fp16": path}}), "fp16"))
     return found

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from socsim.catalog import load_engine, load_model, load_soc
 from socsim.errors import SocsimError, did_you_mean, unknown_name
+from socsim.roofline import product_s
 from socsim.specs import Engine, Placement, Run, SoC, Spec, validate
 
 SOC = load_soc("snapdragon-8-gen-3")
@@ -175,3 +176,23 @@ def test_nearest_match() -> None:
 def test_shipped_specs_survive_a_round_trip() -> None:
     assert SoC.model_validate(SOC.model_dump(mode="json")) == SOC
     assert Engine.model_validate(ENGINE.model_dump(mode="json")) == ENGINE
+
+
+def test_a_data_type_may_be_multiplied_as_another() -> None:
+    gpu = load_soc("snapdragon-8-gen-3").processors["gpu"]
+    assert gpu.rates("int8") == gpu.rates("fp32") == gpu.rates("fp16")
+    assert [gpu.multiplied_type(name) for name in ("int8", "fp32", "fp16")] == ["fp16"] * 3
+    npu = load_soc("snapdragon-8-gen-3").processors["npu"]
+    assert npu.multiplied_type("fp16") == "fp16"  # by a named path, still as itself
+    # As wide as it is multiplied: the same product takes as long, whichever of the types its operands had before.
+    assert product_s(gpu, "int8", 64, 2048, 2048, weight_bytes=1.0) == product_s(gpu, "fp16", 64, 2048, 2048, weight_bytes=1.0)
+
+
+def test_a_data_type_cannot_be_multiplied_as_one_that_is_not_there() -> None:
+    data = load_soc("toy-phone").model_dump()
+    data["processors"]["cpu"]["throughput"] = {"int8": "fp61", "fp16": {"peak_ops_per_s": 1e9}}
+    with pytest.raises(SocsimError, match=r"path or data type 'fp61' \(did you mean 'fp16'\?\); allowed: fp16"):
+        validate(SoC, data, "toy")
+    data["processors"]["cpu"]["throughput"]["int8"] = "int8"
+    with pytest.raises(SocsimError, match="path or data type 'int8'"):
+        validate(SoC, data, "toy")

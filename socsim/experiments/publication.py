@@ -17,14 +17,11 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from socsim.errors import SocsimError, unknown_name
 from socsim.experiments.inputs import inputs_sha256, question
 from socsim.version import __version__
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FORMATS = ("png", "pdf", "svg")
 """Of figures; by default all."""
@@ -131,8 +128,8 @@ class Publication:
         self.file(f"{name}.csv", text.getvalue())
         self._tables.append({"file": f"{name}.csv", "caption": caption})
 
-    def figure(self, name: str, figure: Figure, caption: str = "") -> None:
-        """Add a figure as ``NAME.png`` and so on."""
+    def figure(self, name: str, figure: Any, caption: str = "") -> None:
+        """Add a matplotlib figure as ``NAME.png`` and so on."""
         from socsim.plots import save
 
         files = [f"{name}.{suffix}" for suffix in self.formats]

@@ -45,7 +45,10 @@ class GraphLifeCycle(Spec):
 class Processor(Spec):
     """One processor: what it computes, how it reaches DRAM, and what starting it costs."""
 
-    throughput: dict[DataType, Throughput | str] = Field(min_length=1, description="matrix products by data type, or the name of a path")
+    throughput: dict[DataType, Throughput | str] = Field(
+        min_length=1,
+        description="matrix products by data type, or the name of a path, or of a data type to which operands are converted",
+    )
     paths: dict[str, Throughput] = Field(default_factory=dict, description="ways to compute a data type, of which throughput names one")
     row_bytes_per_s: Positive | None = Field(None, description="products of one row: bytes of stored weights; none: as other products")
     isolated_call_s: NonNegative = Field(0.0, description="what one call measured alone takes beside its work; a busy runtime pays none")
@@ -81,13 +84,21 @@ class Processor(Spec):
             raise SocsimError(
                 f"throughput has no '{data_type}', which the work placed here needs; it has: {', '.join(sorted(self.throughput))}"
             )
-        return self.paths[chosen] if isinstance(chosen, str) else chosen
+        if isinstance(chosen, str):
+            return self.paths[chosen] if chosen in self.paths else self.rates(chosen)
+        return chosen
+
+    def multiplied_type(self, data_type: str) -> str:
+        """Return the data type in which operands are multiplied: another one where they are converted to it."""
+        chosen = self.throughput.get(data_type)  # type: ignore[call-overload]
+        return chosen if isinstance(chosen, str) and chosen not in self.paths else data_type
 
     @model_validator(mode="after")
     def _check_paths(self) -> Self:
         for data_type, chosen in self.throughput.items():
-            if isinstance(chosen, str) and chosen not in self.paths:
-                raise ValueError(str(unknown_name(f"throughput.{data_type}: path", chosen, self.paths)))
+            allowed = [*self.paths, *(name for name, rates in self.throughput.items() if isinstance(rates, Throughput))]
+            if isinstance(chosen, str) and chosen not in allowed:
+                raise ValueError(str(unknown_name(f"throughput.{data_type}: path or data type", chosen, allowed)))
         return self
 
     @model_validator(mode="after")
