@@ -86,7 +86,7 @@ def peaks() -> list[Row]:
 def roof(name: str, data_type: str) -> Row:
     """Return what bounds a processor: its DRAM bandwidth, and its peak in a data type."""
     soc = load_soc(SOC)
-    processor = soc.processors[name]
+    processor = {str(each): figures for each, figures in soc.processors.items()}[name]
     return {
         "processor": name,
         "data_type": data_type,
