@@ -11,6 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from socsim.errors import SocsimError
+from socsim.palette import SERIES
 from socsim.plots import pruning_curves, save, scheme_losses
 from socsim.plots.accuracy import CURVES, SCALES
 
@@ -37,6 +38,8 @@ CURVE = [
     row("shadow-plus, 85 % pruned", "channel", 0.014, 0.85, 1.6),
     row("shadow-plus, 5 ch.", "channel", 0.016, 0.85, 1.5, 5.0),
 ]
+LOSSES = [("SmoothQuant", "gemma-2b", 4.0), ("llm.npu", "gemma-2b", -1.0), ("SmoothQuant", "phi-2", 10.0), ("llm.npu", "phi-2", 2.0)]
+PUBLISHED = [{"scheme": scheme, "model": model, "loss_points": loss} for scheme, model, loss in LOSSES]
 
 
 def lines(ax: Any) -> list[tuple[str, list[float], list[float]]]:
@@ -117,7 +120,15 @@ def test_looks_are_told_apart() -> None:
         assert len({color for color, _, _ in looks}) == len({marker for _, marker, _ in looks}) == len(looks)
 
 
-@pytest.mark.parametrize("figure", [scheme_losses(SCHEMES), pruning_curves(CURVE), pruning_curves(CURVE, {"a": [1.0] * 4, "b": [2e3] * 4})])
+@pytest.mark.parametrize(
+    "figure",
+    [
+        scheme_losses(SCHEMES),
+        scheme_losses(SCHEMES, PUBLISHED),
+        pruning_curves(CURVE),
+        pruning_curves(CURVE, {"a": [1.0] * 4, "b": [2e3] * 4}),
+    ],
+)
 def test_text_is_legible_and_inside(figure: Figure) -> None:
     canvas: Any = FigureCanvasAgg(figure)
     canvas.draw()
@@ -149,3 +160,20 @@ def test_what_cannot_be_drawn() -> None:
         scheme_losses(SCHEMES[:1])
     with pytest.raises(SocsimError, match="pruning_curves: there are no rows"):
         pruning_curves([])
+
+
+def test_published_losses_stand_beside_with_their_mean() -> None:
+    figure = scheme_losses(SCHEMES, PUBLISHED)
+    schemes, ax = figure.axes
+    assert [label.get_text() for label in schemes.get_yticklabels()] == ["per-tensor", "per-group"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["SmoothQuant", "llm.npu"]
+    assert lines(ax) == [
+        (SERIES[0].color, [4.0, -1.0], [0.0, 1.0]),
+        (SERIES[1].color, [10.0, 2.0], [0.0, 1.0]),
+        ("#000000", [7.0], [0.0]),
+        ("#000000", [0.5], [1.0]),
+        ("#999999", [0.0, 0.0], [0.0, 1.0]),
+    ]
+    assert [line.get_markerfacecolor() for line in ax.lines[:2]] == ["none"] * 2
+    assert legend(figure)[-3:] == ["gemma-2b, published", "phi-2, published", "mean, published"]
+    assert ax.get_xlabel() == "accuracy lost against FP16 (points)"

@@ -31,6 +31,7 @@ NAMES = {
     "kl": "KL",
     "kv": "KV",
     "npu": "NPU",
+    "se": "std. error",
     "soc": "phone",
     "ttft": "TTFT",
 }

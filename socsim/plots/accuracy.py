@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import matplotlib.style
@@ -11,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from socsim.errors import SocsimError
-from socsim.plots.axes import log_axis
+from socsim.palette import looks
+from socsim.plots.axes import legend_columns, log_axis
 from socsim.plots.style import STYLE, WIDTH_IN
 
 Row = Mapping[str, Any]
@@ -32,16 +34,18 @@ CURVES = {
 USUAL_RATE = 0.85
 """Pruning rate whose points have a ring."""
 RING: dict[str, Any] = {"marker": "o", "markersize": 8.0, "fillstyle": "none", "markeredgewidth": 0.8, "color": "black", "linestyle": ""}
-LINE_IN = 0.17
+LINE_IN, LEGEND_IN = 0.17, 0.28
 
 
-def scheme_losses(rows: Sequence[Row]) -> Figure:
-    """Draw the divergence of each scheme with its standard error, 7 in wide.
+def scheme_losses(rows: Sequence[Row], published: Sequence[Row] = ()) -> Figure:
+    """Draw the divergence of each scheme with its standard error, and in a second panel what was published of others; 7 in wide.
 
     Parameters
     ----------
     rows
         Records of `socsim.numerics.cases.records`; those without divergence are left out.
+    published
+        ``scheme``, ``model`` and ``loss_points``, the accuracy lost against floating point; none: there is no second panel.
 
     Raises
     ------
@@ -53,21 +57,47 @@ def scheme_losses(rows: Sequence[Row]) -> Figure:
         raise SocsimError("scheme_losses: there are no quantized schemes to draw")
     labels = list(dict.fromkeys(row["label"] for row in shown))
     with matplotlib.style.context(STYLE):
-        figure = Figure(figsize=(WIDTH_IN[2], 0.7 + LINE_IN * len(labels)), layout="constrained")
-        ax = figure.subplots()
+        height = LINE_IN * max(len(labels), 2 * len({row["scheme"] for row in published}))
+        figure = Figure(figsize=(WIDTH_IN[2], 0.7 + (LEGEND_IN if published else 0.0) + height), layout="constrained")
+        ax, *others = figure.subplots(1, 2 if published else 1, squeeze=False)[0]
         for row in shown:
             color, marker, _ = _scale(row)
             ax.errorbar(row["kl"], labels.index(row["label"]), xerr=_bar(row), color=color, marker=marker, markersize=4, linestyle="")
-        ax.set_yticks(range(len(labels)), labels)
-        ax.set_ylim(len(labels) - 0.5, -0.5)
-        ax.grid(axis="y", linewidth=0.3, color="#DDDDDD")
-        ax.set_axisbelow(True)
+        _name_rows(ax, labels)
         ax.set_xlabel(KL)
         log_axis(ax.xaxis, [row["kl"] for row in shown])
         looks = list(dict.fromkeys(_scale(row) for row in shown))
         handles = [Line2D([], [], color=color, marker=marker, markersize=4, linestyle="", label=name) for color, marker, name in looks]
-        figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+        for other in others:
+            handles += _published_losses(other, published)
+        figure.legend(handles=handles, loc="outside upper center", ncols=legend_columns([str(each.get_label()) for each in handles], 2))
     return figure
+
+
+def _published_losses(ax: Axes, rows: Sequence[Row]) -> list[Line2D]:
+    """Draw published losses of accuracy by scheme, a hollow marker for each model, and their mean; return entries of the legend."""
+    labels = list(dict.fromkeys(row["scheme"] for row in rows))
+    styles, entries = looks(row["model"] for row in rows), []
+    for model, look in styles.items():
+        own = [row for row in rows if row["model"] == model]
+        style: dict[str, Any] = {"color": look.color, "marker": look.marker, "markersize": 4, "markerfacecolor": "none", "linestyle": ""}
+        ax.plot([row["loss_points"] for row in own], [labels.index(row["scheme"]) for row in own], **style)
+        entries.append(Line2D([], [], label=f"{model}, published", **style))
+    for place, label in enumerate(labels):
+        mean = fmean(row["loss_points"] for row in rows if row["scheme"] == label)
+        ax.plot(mean, place, color="black", marker="|", markersize=9)
+    _name_rows(ax, labels)
+    ax.axvline(0.0, color="#999999", linewidth=0.5)
+    ax.set_xlabel("accuracy lost against FP16 (points)")
+    return [*entries, Line2D([], [], color="black", marker="|", markersize=9, linestyle="", label="mean, published")]
+
+
+def _name_rows(ax: Axes, labels: Sequence[str]) -> None:
+    """Name the rows of a panel, the first on top."""
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.grid(axis="y", linewidth=0.3, color="#DDDDDD")
+    ax.set_axisbelow(True)
 
 
 def pruning_curves(rows: Sequence[Row], speeds: Mapping[str, Sequence[float]] | None = None) -> Figure:

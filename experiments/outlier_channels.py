@@ -1,0 +1,242 @@
+"""Where are activation outliers, and how few channels carry them? (Xu et al. 2025, Figs 10, 11 and 12 left)
+
+Outliers are counted on real weights, SmolLM2-135M, in chunks of 256 tokens. The paper's counts are of Qwen1.5-1.8B: shapes can be
+compared, values cannot. What counts as an outlier is a rule, which the paper does not state. Where the rule is a budget of channels, as
+in our schemes, their number is our choice, and only what is left open by it is a finding: on which channels they fall, and how
+far beyond the threshold they go. Under the other two rules, one for all linears, the number of channels is a finding, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from socsim.experiments import FORMATS, Publication
+from socsim.experiments.real_model import real_calibration
+from socsim.measurements import load_table
+from socsim.numerics.cases import importance_records
+from socsim.numerics.decoder import INPUTS
+from socsim.numerics.profile import CHUNK_TOKENS, Profile, TensorProfile
+from socsim.numerics.profiles import load_profile
+from socsim.plots.points import points
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MODEL, PUBLISHED, SOURCE = "smollm2-135m", "qwen1.5-1.8b", "Xu et al. 2025"
+LINEARS = ("q_proj", "o_proj", "up_proj", "down_proj")
+"""Those of the paper's figures; K and V read what Q reads, gate what up reads."""
+HOT_PERCENT, PRUNED = 3.0, 0.85
+FACT, HOT_SHARE = "sync.outlier_stats", re.compile(rf"<{HOT_PERCENT:g}% of channels cover >([\d.]+)%")
+Row = dict[str, Any]
+
+
+class Rule(NamedTuple):
+    """From which magnitude on a value is an outlier; `channels`, where it is set so that a chunk has so many of them on average."""
+
+    name: str
+    threshold: Callable[[TensorProfile], float]
+    channels: float | None = None
+
+
+RULES = (
+    Rule("99.99th percentile", lambda tensor: tensor.percentile(99.99)),
+    Rule("10 x RMS", lambda tensor: 10.0 * tensor.rms),
+    Rule("budget of 5 channels", lambda tensor: tensor.budget(5.0), 5.0),
+    Rule("budget of 20 channels", lambda tensor: tensor.budget(20.0), 20.0),
+)
+MAIN_RULE = RULES[0].name
+"""Under which the mean over linears comes nearest to the paper's."""
+
+
+def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> None:
+    """Count outliers by layer and channel, on less text in short, and publish them beside the paper's."""
+    made_of = real_calibration(quick)
+    where = f"{MODEL} on {made_of.tokens:,} tokens in chunks of {CHUNK_TOKENS}"
+    with Publication(out, __file__, quick=quick, formats=formats, model=MODEL, profile=made_of.about) as paper:
+        profile = load_profile(made_of, progress=paper.step)
+        counts, known = layer_counts(profile), published_counts()
+        paper.table("outlier_channels", [*counts, *known], f"Channels with outliers in a chunk: {where}; {PUBLISHED}, published")
+        shown = [row for row in counts if not row["rule"].startswith("budget")]
+        figure = by_depth(shown, known, "outlier_channels", "outlier channels of a chunk")
+        paper.figure(
+            "outlier_channels", figure, f"Channels with outliers by depth: {MODEL} by rule, {PUBLISHED} as published, rule not stated"
+        )
+        hot = concentration(profile)
+        paper.table("hot_channels", hot, f"Share of outliers in the {HOT_PERCENT:g} % of channels that have most: {where}")
+        about = f"How often channels have outliers, those that have none left out; dotted: {HOT_PERCENT:g} % of channels"
+        paper.figure("hot_channels", rank_figure(profile), about)
+        ranks = importance(importance_records(made_of.weights, profile), MODEL, "measured")
+        known = importance(published_importance(), PUBLISHED, f"{SOURCE}, Fig 12")
+        paper.table("importance", ranks + known, f"Largest input over outlier threshold: {where}, budget of 20 channels; {PUBLISHED}")
+        figure = by_depth(ranks, known, "importance", "largest over threshold")
+        paper.figure("importance", figure, f"Outlier importance by depth: {MODEL}, budget of 20 channels, and {PUBLISHED}")
+        kept = kept_by_linear(ranks + known)
+        paper.table("kept_linears", kept, f"Linears that keep their outliers when {100 * PRUNED:g} % are pruned")
+        judge(paper, counts, hot, kept)
+
+
+def tensors(profile: Profile, linear: str) -> list[TensorProfile]:
+    """Return the statistics of what a linear reads, block by block."""
+    return [tensor for (_, buffer), tensor in sorted(profile.items()) if buffer == INPUTS[linear]]
+
+
+def layer_counts(profile: Profile) -> list[Row]:
+    """Return the mean number of outlier channels of a chunk by rule, linear and layer."""
+    rows = []
+    for rule in RULES:
+        for linear in LINEARS:
+            blocks = tensors(profile, linear)
+            for layer, tensor in enumerate(blocks):
+                mean = float(tensor.outlier_counts(rule.threshold(tensor)).sum() / len(tensor.chunk_max))
+                place = {"linear": linear, "layer": layer, "relative_depth": layer / (len(blocks) - 1)}
+                rows.append({"model": MODEL, "rule": rule.name, **place, "outlier_channels": mean, "source": "measured"})
+    return rows
+
+
+def published_counts() -> list[Row]:
+    """Return the counts of the paper's figure 10."""
+    found = [row for row in load_table("llm_npu_fig10_outlier_channels") if row["model"] == PUBLISHED]
+    last = max(int(row["layer"]) for row in found)
+    return [
+        {"model": PUBLISHED, "rule": None, "linear": row["linear"], "layer": int(row["layer"]), "relative_depth": int(row["layer"]) / last}
+        | {"outlier_channels": float(row["mean_outlier_channels"]), "source": f"{SOURCE}, Fig 10"}
+        for row in found
+    ]
+
+
+def concentration(profile: Profile) -> list[Row]:
+    """Return by rule and linear how many channels are outliers, and what share of all outliers, of all layers, is in the hottest ones.
+
+    Under a budget of B channels, C hot ones can hold at most C/B of the outliers.
+    """
+    rows = []
+    for rule in RULES:
+        for linear in LINEARS:
+            blocks = tensors(profile, linear)
+            counts = [np.sort(tensor.outlier_counts(rule.threshold(tensor)))[::-1] for tensor in blocks]
+            channels = len(counts[0])
+            hot = int(HOT_PERCENT / 100.0 * channels + 1e-9)
+            every, hottest = (fmean(int(part.sum()) for part in each) for each in (counts, [one[:hot] for one in counts]))
+            mean = every / len(blocks[0].chunk_max)
+            rows.append(
+                {
+                    "rule": rule.name,
+                    "linear": linear,
+                    "channels": channels,
+                    "outlier_channels": mean,
+                    "outlier_channels_percent": 100.0 * mean / channels,
+                    "hot_channels": hot,
+                    "hot_share_percent": 100.0 * hottest / every,
+                    "hot_share_at_most_percent": 100.0 * min(1.0, hot / rule.channels) if rule.channels else None,
+                }
+            )
+    return rows
+
+
+def rank_figure(profile: Profile) -> Figure:
+    """Return how often channels have outliers, the most frequent first; of all layers the mean of each rank."""
+    rows, published = [], []
+    table = [row for row in load_table("llm_npu_fig11_outliers_per_channel") if row["model"] == PUBLISHED]
+    for linear in LINEARS:
+        for rule in (RULES[0], RULES[-1]):
+            times = np.mean([np.sort(each.outlier_counts(rule.threshold(each)))[::-1] for each in tensors(profile, linear)], axis=0)
+            shown = sorted({int(1.25**step) - 1 for step in range(64)} & set(range(len(times))))  # evenly on a logarithmic axis
+            rows += [rank_point(f"{MODEL}, {rule.name}", linear, place, len(times), float(times[place] / times[0])) for place in shown]
+        known = [(int(row["channel_rank"]), float(row["times"])) for row in table if row["linear"] == linear]
+        last, most = max(known)
+        published += [rank_point(PUBLISHED, linear, last - rank, last + 1, times / most) for rank, times in known]
+    return points(
+        rows, published=published, x="channels_percent", y="times_percent", series="series", panel="linear", log_x=True, log_y=True,
+        share_y=True, mark_x=HOT_PERCENT, x_label="channels by rank (%)", y_label="occurrences (% of hottest)",
+    )  # fmt: skip
+
+
+def rank_point(series: str, linear: str, place: int, channels: int, share: float) -> Row:
+    """Return a channel at some place, 0 the hottest; the share is that of the hottest one's outliers."""
+    return {"series": series, "linear": linear, "channels_percent": 100.0 * (place + 1) / channels, "times_percent": 100.0 * share}
+
+
+def published_importance() -> list[dict[str, str]]:
+    """Return the published importance of the linears of blocks."""
+    return [row for row in load_table("llm_npu_fig12_outlier_importance") if row["model"] == PUBLISHED and row["layer"]]
+
+
+def importance(found: Sequence[Mapping[str, Any]], model: str, source: str) -> list[Row]:
+    """Return the importance of each linear by depth, and whether it is among those that are kept."""
+    last = max(int(row["layer"]) for row in found)
+    order = sorted(found, key=lambda row: -float(row["importance"]))
+    kept = {(int(row["layer"]), row["linear"]) for row in order[: round((1.0 - PRUNED) * len(found))]}
+    return [
+        {"model": model, "linear": f"{row['linear']}_proj", "layer": int(row["layer"]), "relative_depth": int(row["layer"]) / last}
+        | {"importance": float(row["importance"]), "kept": (int(row["layer"]), row["linear"]) in kept, "source": source}
+        for row in found
+    ]
+
+
+def kept_by_linear(ranks: Sequence[Row]) -> list[Row]:
+    """Return how many linears of each kind are kept, by model."""
+    counts = Counter((row["model"], row["linear"]) for row in ranks if row["kept"])
+    models, linears = (list(dict.fromkeys(row[column] for row in ranks)) for column in ("model", "linear"))
+    return [{"model": model} | {linear: counts[model, linear] for linear in linears} for model in models]
+
+
+def by_depth(rows: Sequence[Row], published: Sequence[Row], column: str, label: str) -> Figure:
+    """Return a figure with a panel for each linear of the paper's figures."""
+    own, others = (
+        [row | {"series": ", ".join(filter(None, (row["model"], row.get("rule"))))} for row in part if row["linear"] in LINEARS]
+        for part in (rows, published)
+    )
+    return points(
+        own, published=others, x="relative_depth", y=column, series="series", panel="linear", log_y=True, share_y=True,
+        x_label="relative depth", y_label=label,
+    )  # fmt: skip
+
+
+def published_hot_share() -> float | None:
+    """Return which share of the outliers (%) the hottest channels exceed, as the paper says; none: it is not in ``traces/``."""
+    values = [row["value"] for row in load_table("soc_facts") if row["id"] == FACT]
+    found = HOT_SHARE.search(values[0]) if values else None
+    return float(found[1]) if found else None
+
+
+def judge(paper: Publication, counts: Sequence[Row], hot: Sequence[Row], kept: Sequence[Row]) -> None:
+    """Say which shapes are alike."""
+    chosen, known = [row for row in hot if row["rule"] == MAIN_RULE], published_hot_share()
+    pooled = sum(row["hot_share_percent"] * row["outlier_channels"] for row in chosen) / sum(row["outlier_channels"] for row in chosen)
+    spread = " to ".join(f"{f(row['hot_share_percent'] for row in chosen):.0f}" for f in (min, max))
+    what = f"outliers in {HOT_PERCENT:g} % of channels (published: more than that, for the paper's models; here: {MODEL})"
+    paper.claim(what, known, pooled, "%", f"{SOURCE}; soc_facts: {FACT}")
+    paper.conclude(
+        f"On {MODEL}, with the {MAIN_RULE} as threshold, {HOT_PERCENT:g} % of channels carry {pooled:.0f} % of the outliers, {spread} % "
+        f"by linear{f'; the paper says over {known:g} % of its models' if known else ''}."
+    )
+
+    def down_over_others(rows: Sequence[Row]) -> float:
+        down, rest = ([row["outlier_channels"] for row in rows if (row["linear"] == LINEARS[-1]) is mine] for mine in (True, False))
+        return fmean(down) / fmean(rest)
+
+    ours, theirs = down_over_others([row for row in counts if row["rule"] == MAIN_RULE]), down_over_others(published_counts())
+    paper.conclude(
+        f"In both models down_proj reads most outlier channels, {ours:.1f} times as many as the others in {MODEL} and {theirs:.1f} times "
+        f"in {PUBLISHED} (Fig 10); how many there are depends on the rule, which the paper does not state, so that levels are not compared."
+    )
+    mine, other = (
+        (row[LINEARS[1]] + row[LINEARS[-1]], sum(value for value in row.values() if isinstance(value, int)), row["model"]) for row in kept
+    )
+    paper.conclude(
+        f"Of the linears that keep their outliers, o_proj and down_proj are {mine[0]} of {mine[1]} in {mine[2]}, but {other[0]} of "
+        f"{other[1]} in {other[2]} (Fig 12): which linears matter differs between the two."
+    )
+
+
+if __name__ == "__main__":
+    from socsim.cli import run_script
+
+    run_script(__file__)
