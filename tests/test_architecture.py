@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "socsim").rglob("*.py"))
-HEAVY = ("pandas", "matplotlib", "typer", "rich", "scipy", "tomlkit", "gguf", "tokenizers", "safetensors", "numkong")
+HEAVY = ("pandas", "matplotlib", "typer", "rich", "scipy", "tomlkit", "gguf", "tokenizers", "safetensors", "numkong", "plotly", "jinja2")
 
 
 def imports(path: Path) -> set[str]:
@@ -49,6 +49,8 @@ def test_functions_are_short(path: Path) -> None:
         ("gguf", {"socsim/numerics/checkpoint.py"}),
         ("tokenizers", {"socsim/numerics/tokenizer.py"}),
         ("safetensors", {"socsim/numerics/fetching.py"}),
+        ("plotly", {"socsim/report"}),
+        ("jinja2", {"socsim/report"}),
         ("typer", {"socsim/cli"}),
         ("rich", {"socsim/cli"}),
     ],

@@ -89,11 +89,16 @@ def show_command(
     """
     if what not in SHOWN:
         raise unknown_name("description", what, SHOWN)
-    title, entries = _model_entries(name) if what == "model" else _spec_entries(what, name)
+    title, entries = read_entries(what, name)
     if as_json:
         print_json({what: title[0], "description": title[1], "fields": [entry._asdict() for entry in entries]})
     else:
         _print_entries(what, title, entries)
+
+
+def read_entries(what: str, name: str) -> tuple[tuple[str, str], list[Entry]]:
+    """Return name and description of a SoC, model or engine, and every number of it with its source."""
+    return _model_entries(name) if what == "model" else _spec_entries(what, name)
 
 
 def _spec_entries(what: str, name: str) -> tuple[tuple[str, str], list[Entry]]:

@@ -86,15 +86,19 @@ def print_list(experiments: Sequence[Experiment]) -> None:
     make_console().print(table)
 
 
-def run_all(experiments: Sequence[Experiment], out: Path, *, quick: bool, formats: Sequence[str], force: bool) -> int:
+def run_all(
+    experiments: Sequence[Experiment], out: Path, *, quick: bool, formats: Sequence[str], force: bool, reasons: dict[str, str] | None = None
+) -> int:
     """Run experiments and print what came out: of a single one its tables too, of several a line each; return the exit code.
 
-    Of several, one that fails does not keep the others from running.
+    Of several, one that fails does not keep the others from running. Where `reasons` is given, that holds of one, too, and why
+    an experiment failed is put there by its name.
     """
     from socsim.experiments.running import run_experiment
 
     use_one_thread_per_product()
-    console, alone, failures = make_console(), len(experiments) == 1, list[int]()
+    console, alone, failures = make_console(), len(experiments) == 1 and reasons is None, list[int]()
+    reasons = {} if reasons is None else reasons
     with announced_steps(len(experiments)) as begin:
         for experiment in experiments:
             begin(experiment.name)
@@ -106,11 +110,13 @@ def run_all(experiments: Sequence[Experiment], out: Path, *, quick: bool, format
                     raise
                 one_line("error", f"{experiment.name}: {error}")
                 failures.append(BAD_INPUT)
-            except Exception:
+                reasons[experiment.name] = str(error)
+            except Exception as error:
                 if alone:
                     raise
                 traceback.print_exc()
                 failures.append(FAILED)
+                reasons[experiment.name] = f"{type(error).__name__}: {error}"
             else:
                 print_results(console, out / experiment.name, state, whole=alone)
     if failures:
