@@ -16,6 +16,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from socsim.experiments import FORMATS, Publication
 from socsim.experiments.real_model import real_calibration
@@ -65,11 +66,11 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
         paper.table("outlier_channels", [*counts, *known], f"Channels with outliers in a chunk: {where}; {PUBLISHED}, published")
         shown = [row for row in counts if not row["rule"].startswith("budget")]
         figure = by_depth(shown, known, "outlier_channels", "outlier channels of a chunk")
-        paper.figure(
-            "outlier_channels", figure, f"Channels with outliers by depth: {MODEL} by rule, {PUBLISHED} as published, rule not stated"
-        )
+        about = f"Channels with outliers by depth, layers without any left out; {PUBLISHED}: rule not stated"
+        paper.figure("outlier_channels", figure, about)
         hot = concentration(profile)
-        paper.table("hot_channels", hot, f"Share of outliers in the {HOT_PERCENT:g} % of channels that have most: {where}")
+        about = f"Share of outliers in the {HOT_PERCENT:g} % of channels that have most in the other half of the text: {where}"
+        paper.table("hot_channels", hot, about)
         about = f"How often channels have outliers, those that have none left out; dotted: {HOT_PERCENT:g} % of channels"
         paper.figure("hot_channels", rank_figure(profile), about)
         ranks = importance(importance_records(made_of.weights, profile), MODEL, "measured")
@@ -112,19 +113,18 @@ def published_counts() -> list[Row]:
 
 
 def concentration(profile: Profile) -> list[Row]:
-    """Return by rule and linear how many channels are outliers, and what share of all outliers, of all layers, is in the hottest ones.
+    """Return by rule and linear how many channels are outliers, and what share of all outliers, of all layers, is in hot ones.
 
-    Under a budget of B channels, C hot ones can hold at most C/B of the outliers.
+    Under a budget of B channels, C hot ones can hold about C/B of the outliers at most.
     """
     rows = []
     for rule in RULES:
         for linear in LINEARS:
-            blocks = tensors(profile, linear)
-            counts = [np.sort(tensor.outlier_counts(rule.threshold(tensor)))[::-1] for tensor in blocks]
-            channels = len(counts[0])
+            over = [tensor.chunk_max > rule.threshold(tensor) for tensor in tensors(profile, linear)]
+            chunks, channels = over[0].shape
             hot = int(HOT_PERCENT / 100.0 * channels + 1e-9)
-            every, hottest = (fmean(int(part.sum()) for part in each) for each in (counts, [one[:hot] for one in counts]))
-            mean = every / len(blocks[0].chunk_max)
+            every, hottest = sum(int(each.sum()) for each in over), sum(outliers_in_hot(each, hot) for each in over)
+            mean = every / chunks / len(over)
             rows.append(
                 {
                     "rule": rule.name,
@@ -138,6 +138,18 @@ def concentration(profile: Profile) -> list[Row]:
                 }
             )
     return rows
+
+
+def outliers_in_hot(over: NDArray[np.bool_], hot: int) -> int:
+    """Return how many outliers, given by chunk and channel, are in hot channels, which are chosen on the other half of the text.
+
+    Chosen on the same chunks, a few channels hold much of any small sample: nine tenths of four chunks, seven of thirty-two.
+    """
+    half, found = len(over) // 2, 0
+    for seen, others in ((over[:half], over[half:]), (over[half:], over[:half])):
+        chosen = np.argsort(-seen.sum(axis=0), kind="stable")[:hot]
+        found += int(others[:, chosen].sum())
+    return found
 
 
 def rank_figure(profile: Profile) -> Figure:
@@ -214,8 +226,9 @@ def judge(paper: Publication, counts: Sequence[Row], hot: Sequence[Row], kept: S
     what = f"outliers in {HOT_PERCENT:g} % of channels (published: more than that, for the paper's models; here: {MODEL})"
     paper.claim(what, known, pooled, "%", f"{SOURCE}; soc_facts: {FACT}")
     paper.conclude(
-        f"On {MODEL}, with the {MAIN_RULE} as threshold, {HOT_PERCENT:g} % of channels carry {pooled:.0f} % of the outliers, {spread} % "
-        f"by linear{f'; the paper says over {known:g} % of its models' if known else ''}."
+        f"On {MODEL}, with the {MAIN_RULE} as threshold, {HOT_PERCENT:g} % of channels, chosen on one half of the text, carry "
+        f"{pooled:.0f} % of the outliers of the other, {spread} % by "
+        f"linear{f'; the paper says over {known:g} % of its models' if known else ''}."
     )
 
     def down_over_others(rows: Sequence[Row]) -> float:

@@ -56,6 +56,14 @@ def test_concentration_is_that_of_all_layers_together(script: dict[str, Any], pr
     assert budget["hot_share_at_most_percent"] == pytest.approx(15.0)
 
 
+def test_hot_channels_are_chosen_on_the_other_half(script: dict[str, Any]) -> None:
+    over = np.zeros((4, 10), dtype=np.bool_)
+    over[:2, 7], over[2:, 8], over[:, 9] = True, True, True
+    assert script["outliers_in_hot"](over, 1) == 0  # 7 and 8, the earlier of each half, never occur in the other
+    assert script["outliers_in_hot"](over, 2) == 4  # 9, in both halves
+    assert script["outliers_in_hot"](over, 10) == 8
+
+
 def test_kept_linears_are_the_most_important_of_each_model(script: dict[str, Any]) -> None:
     found = [
         {"layer": f"{layer}", "linear": linear, "importance": f"{10 * layer + (linear == 'o')}"} for layer in range(10) for linear in "qo"
