@@ -263,7 +263,9 @@ def _record_of(folder: Path) -> dict[str, Any] | None:
 def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.4g}" if isinstance(value, float) else value
+    if isinstance(value, float):
+        return f"{float(f'{value:.4g}'):.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+    return value
 
 
 def _rounded(value: float) -> float:

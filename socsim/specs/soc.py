@@ -79,7 +79,7 @@ class Processor(Spec):
         SocsimError
             The processor has none for it.
         """
-        chosen = self.throughput.get(data_type)  # type: ignore[call-overload]
+        chosen: Throughput | str | None = self.throughput.get(data_type)  # type: ignore[call-overload]
         if chosen is None:
             raise SocsimError(
                 f"throughput has no '{data_type}', which the work placed here needs; it has: {', '.join(sorted(self.throughput))}"

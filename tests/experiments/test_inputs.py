@@ -30,8 +30,8 @@ def test_another_script_or_number_is_another_input(tmp_path: Path, monkeypatch: 
     inputs._shared_sha256.cache_clear()
     inputs_sha256.cache_clear()
     assert inputs_sha256(script) == before  # not where it lies, but what it says
-    with (folder / "soc_toy-phone.toml").open("a") as file:
-        file.write("# changed\n")
+    with (folder / "soc_toy-phone.toml").open("a") as toy:
+        toy.write("# changed\n")
     inputs._shared_sha256.cache_clear()
     inputs_sha256.cache_clear()
     changed = inputs_sha256(script)

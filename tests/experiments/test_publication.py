@@ -72,6 +72,11 @@ def test_same_results_same_bytes(tmp_path: Path, script: Path) -> None:
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
 
+def test_large_numbers_have_no_exponent(tmp_path: Path, script: Path) -> None:
+    publish(tmp_path, script, 102_649.7)
+    assert read_table(tmp_path / "lengths.csv")[1][0] == ["a, b", "102600", ""]
+
+
 @pytest.mark.parametrize(("error", "word"), [(0.0, "agrees"), (-20.0, "agrees"), (20.1, "roughly agrees"), (-50.1, "disagrees")])
 def test_verdicts(error: float, word: str) -> None:
     assert verdict(error) == word
