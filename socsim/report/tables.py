@@ -60,14 +60,16 @@ class Table(NamedTuple):
 def make_table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, named: bool = False) -> Table:
     """Return a table of texts; a column is one of numbers if all that is in it are.
 
-    Unless it is `named`, words that are the same in all rows are said once, as sources are, so that what differs fits on a phone.
+    Unless it is `named`, words that are the same in all rows are said once, as sources are, and columns without
+    any value are left out, so that what differs fits on a phone.
     """
     values = [[row[place] for row in rows] for place in range(len(columns))]
     numbers = {place for place, column in enumerate(values) if is_number_column(column)}
     words = [place for place in range(len(columns)) if place not in numbers and len(rows) > 1 and not named]
     same = [place for place in words if len(set(values[place])) == 1 and values[place][0]]
     sources = dict.fromkeys(text for place, name in enumerate(columns) if name == "source" for text in values[place] if text)
-    places = [place for place, name in enumerate(columns) if name != "source" and place not in same]
+    empty = [place for place, column in enumerate(values) if rows and not any(column) and not named]
+    places = [place for place, name in enumerate(columns) if name != "source" and place not in (*same, *empty)]
     common = ", ".join(f"{heading(columns[place])} {values[place][0]}" for place in same if columns[place] != "source")
     notes = [f"All rows: {common}." if common else "", f"Published: {'; '.join(sources)}." if sources else ""]
     return Table(
