@@ -6,7 +6,7 @@ import io
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,7 +71,12 @@ def experiment_command(
     if names and everything:
         raise SocsimError(f"--all: means every experiment; leave out {', '.join(names)}")
     chosen = list_experiments() if everything else [find_experiment(name) for name in dict.fromkeys(names or ())]
-    return run_all(chosen, out, quick=quick, formats=tuple(dict.fromkeys(formats or FORMATS)), force=force)
+    failures = run_all(
+        chosen, out, quick=quick, formats=tuple(dict.fromkeys(formats or FORMATS)), force=force, whole=(alone := len(chosen) == 1)
+    )
+    if alone and failures:
+        raise failures[chosen[0].name]
+    return exit_code(failures.values())
 
 
 def print_list(experiments: Sequence[Experiment]) -> None:
@@ -87,41 +92,38 @@ def print_list(experiments: Sequence[Experiment]) -> None:
 
 
 def run_all(
-    experiments: Sequence[Experiment], out: Path, *, quick: bool, formats: Sequence[str], force: bool, reasons: dict[str, str] | None = None
-) -> int:
-    """Run experiments and print what came out: of a single one its tables too, of several a line each; return the exit code.
+    experiments: Sequence[Experiment], out: Path, *, quick: bool, formats: Sequence[str], force: bool, whole: bool = False
+) -> dict[str, Exception]:
+    """Run experiments, print what came out, and return what went wrong by name; one that fails does not keep the others from running.
 
-    Of several, one that fails does not keep the others from running. Where `reasons` is given, that holds of one, too, and why
-    an experiment failed is put there by its name.
+    With `whole`, tables are printed, too, and errors left to the caller; else each experiment prints its sentences only.
     """
     from socsim.experiments.running import run_experiment
 
     use_one_thread_per_product()
-    console, alone, failures = make_console(), len(experiments) == 1 and reasons is None, list[int]()
-    reasons = {} if reasons is None else reasons
+    console, failures = make_console(), dict[str, Exception]()
     with announced_steps(len(experiments)) as begin:
         for experiment in experiments:
             begin(experiment.name)
             try:
-                with redirect_stdout(sys.stdout if alone else io.StringIO()):
+                with redirect_stdout(sys.stdout if whole else io.StringIO()):
                     state = run_experiment(experiment, out / experiment.name, quick=quick, formats=formats, force=force)
-            except SocsimError as error:
-                if alone:
-                    raise
-                one_line("error", f"{experiment.name}: {error}")
-                failures.append(BAD_INPUT)
-                reasons[experiment.name] = str(error)
             except Exception as error:
-                if alone:
-                    raise
-                traceback.print_exc()
-                failures.append(FAILED)
-                reasons[experiment.name] = f"{type(error).__name__}: {error}"
+                failures[experiment.name] = error
+                if isinstance(error, SocsimError) and not whole:
+                    one_line("error", f"{experiment.name}: {error}")
+                elif not whole:
+                    traceback.print_exc()
             else:
-                print_results(console, out / experiment.name, state, whole=alone)
-    if failures:
+                print_results(console, out / experiment.name, state, whole=whole)
+    if failures and not whole:
         one_line("error", f"{len(failures)} of {len(experiments)} experiments failed")
-    return min(failures, default=0)
+    return failures
+
+
+def exit_code(failures: Iterable[Exception]) -> int:
+    """Return 0 where nothing failed, 2 where only input was bad, else 1."""
+    return min((BAD_INPUT if isinstance(error, SocsimError) else FAILED for error in failures), default=0)
 
 
 @contextmanager
@@ -208,8 +210,9 @@ def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequenc
 
 def print_claims(console: Console, claims: Sequence[dict[str, Any]]) -> None:
     """Print published values beside simulated ones, with verdicts."""
-    columns = ["claim", "published", "simulated", "unit", "error_percent", "verdict"]
-    rows = [[str(claim["what" if column == "claim" else column]) for column in columns] for claim in claims]
+    columns = ["claim", "published", "simulated", "unit", "error_percent", "verdict", "fitted"]
+    named = [claim | {"claim": claim["what"], "fitted": "fitted" if claim["fitted"] else ""} for claim in claims]
+    rows = [[str(claim[column]) for column in columns] for claim in named]
     if rows:
         print_table(console, columns, rows, {"caption": "What was published, and what was simulated"})
     console.print()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from socsim.cli.console import one_line
-from socsim.cli.experiment import FORMATS, RESULTS, OutOption, QuickOption, run_all
+from socsim.cli.experiment import FORMATS, RESULTS, OutOption, QuickOption, exit_code, run_all
 from socsim.cli.options import DEFAULT_ENGINE, DEFAULT_MODEL, DEFAULT_PROMPT_TOKENS, DEFAULT_SOC
+from socsim.errors import SocsimError
 
 if TYPE_CHECKING:
     from socsim.experiments.running import Experiment
@@ -46,14 +47,13 @@ def make_report(experiments: Sequence[Experiment], out: Path, *, quick: bool, fo
     from socsim.cli.validate import make_report as validate
     from socsim.report import collect, write_page
 
-    failures: dict[str, str] = {}
-    code = run_all(experiments, out, quick=quick, formats=FORMATS, force=force, reasons=failures)
+    failures = run_all(experiments, out, quick=quick, formats=FORMATS, force=force)
     main = socsim.run(DEFAULT_SOC, DEFAULT_MODEL, DEFAULT_ENGINE, prompt_tokens=DEFAULT_PROMPT_TOKENS)
     contents = collect(
         experiments,
         out,
         quick=quick,
-        failures=failures,
+        failures={name: reason(error) for name, error in failures.items()},
         main=main,
         conditions=list(conditions(main)),
         metrics=[row for _, rows in groups(main) for row in rows],
@@ -61,7 +61,12 @@ def make_report(experiments: Sequence[Experiment], out: Path, *, quick: bool, fo
         validation=validate(None, ALL, quick=True),
     )
     one_line("wrote", write_page(contents, out))
-    return code
+    return exit_code(failures.values())
+
+
+def reason(error: Exception) -> str:
+    """Return why an experiment failed, in a line."""
+    return str(error) if isinstance(error, SocsimError) else f"{type(error).__name__}: {error}"
 
 
 def describe(what: str, name: str) -> Description:

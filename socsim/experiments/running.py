@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from socsim.catalog import experiment_files
 from socsim.errors import SocsimError, unknown_name
 from socsim.experiments.inputs import question
-from socsim.experiments.publication import FORMATS, is_current, recover
+from socsim.experiments.publication import FORMATS, is_current, read_record, recover
 
 
 class Experiment(NamedTuple):
@@ -67,7 +67,7 @@ def run_experiment(
     Raises
     ------
     SocsimError
-        The script has no ``main``, or cannot do what it wants with the input it finds.
+        The script has no ``main``, publishes nothing, or cannot do what it wants with the input it finds.
     """
     recover(out)
     if not force and is_current(out, experiment.script, quick=quick, formats=formats):
@@ -76,4 +76,6 @@ def run_experiment(
     if not callable(main):
         raise SocsimError(f"{experiment.script}: has no function main(out, quick, formats)")
     main(out, quick, formats)
+    if read_record(out) is None:
+        raise SocsimError(f"{experiment.script}: main published nothing in '{out}'; it should fill a socsim.experiments.Publication")
     return "done"

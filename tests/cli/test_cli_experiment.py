@@ -116,6 +116,13 @@ def test_a_script_without_main(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert "a.py: has no function main" in outcome.err
 
 
+def test_a_script_that_publishes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text('"""Why?"""\ndef main(out, quick, formats):\n    out.mkdir(parents=True)\n')
+    outcome = call(capsys, "experiment", str(tmp_path / "a.py"), "--out", str(tmp_path / "out"))
+    assert outcome.code == 2
+    assert "a.py: main published nothing in" in outcome.err
+
+
 def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
     names = ("a", "b", "c")
     scripts, out, moments = write_scripts(tmp_path, *names, pause=0.02), tmp_path / "out", random.Random(5)

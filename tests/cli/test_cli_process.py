@@ -44,7 +44,10 @@ def test_help_loads_nothing_heavy() -> None:
     assert not loaded & {"pydantic", "numpy", "pandas", "matplotlib", "simpy", "rich", "scipy", "tomlkit"}
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["compare"], ["validate"], ["calibrate"], ["list"], ["show"]])
+COMMANDS = ("run", "compare", "validate", "calibrate", "list", "show", "verify", "accuracy", "experiment", "report")
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_every_help_page_has_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit_code([*command, "--help"]) == 0
     out = capsys.readouterr().out
