@@ -19,6 +19,8 @@ VERDICTS = {
 }
 """Verdicts from the best on, with what they mean."""
 SCIENTIFIC_BELOW = 1e-4
+PAPER = "Xu et al. 2025"
+"""Publication that goes without saying as the source of a claim."""
 
 
 class Cell(NamedTuple):
@@ -90,22 +92,23 @@ def make_table_of_records(caption: str, records: Sequence[Mapping[str, Any]], *,
 def make_claims_table(claims: Sequence[tuple[str, Mapping[str, Any]]]) -> Table:
     """Return what was published beside what was simulated; each claim comes with the name of its experiment."""
     ranks = {word: float(rank) for rank, word in enumerate(VERDICTS)}
-    columns = ("claim", "paper's", "simulated", "unit", "error (%)", "verdict", "kind", "experiment", "source")
+    columns = ("claim", "verdict", "paper's", "simulated", "unit", "error (%)", "kind", "experiment", "source")
     rows = [
         [
             Cell(claim["what"]),
+            Cell(claim["verdict"], ranks[claim["verdict"]], f"verdict {claim['verdict'].partition(' ')[0]}"),
             *(Cell(number_text(plain_text(claim[side]))) for side in ("published", "simulated")),
             Cell(claim["unit"]),
             Cell(f"{claim['error_percent']:+.1f}"),
-            Cell(claim["verdict"], ranks[claim["verdict"]], f"verdict {claim['verdict'].partition(' ')[0]}"),
             Cell("fitted" if claim["fitted"] else "predicted"),
             Cell(name, href=f"#{name}"),
-            Cell(claim["source"]),
+            Cell(claim["source"].removeprefix(f"{PAPER}, ")),
         ]
         for name, claim in claims
     ]
     numbers = ("paper's", "simulated", "error (%)")
-    return Table("Claims of publications, and what was simulated", [Column(n, n in numbers) for n in columns], rows, named=True)
+    note = f"Where a source is only a figure or a table, it is one of {PAPER}."
+    return Table("Claims of publications, and what was simulated", [Column(n, n in numbers) for n in columns], rows, note, named=True)
 
 
 def is_number_column(texts: Sequence[str]) -> bool:

@@ -120,8 +120,8 @@ def test_the_summary_counts_verdicts_and_says_which_claims_were_fitted(made: Mad
     real = Counter(claim["verdict"] for claim in record["claims"])
     for word, own in (("agrees", 1), ("roughly agrees", 1), ("disagrees", 1)):
         assert re.search(rf"\b{real[word] + own} {word} ", page.text), word
-    assert "off 100 140 s +40.0 roughly agrees fitted hand_made" in page.text
-    assert "near 100 110 s +10.0 agrees predicted hand_made" in page.text
+    assert "off roughly agrees 100 140 s +40.0 fitted hand_made" in page.text
+    assert "near agrees 100 110 s +10.0 predicted hand_made" in page.text
 
 
 def test_what_has_no_results_is_shown_with_the_reason(made: Made, page: Page) -> None:
