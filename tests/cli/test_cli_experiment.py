@@ -123,6 +123,14 @@ def test_a_script_that_publishes_nothing(capsys: pytest.CaptureFixture[str], tmp
     assert "a.py: main published nothing in" in outcome.err
 
 
+def test_a_shipped_script_runs_as_a_program(tmp_path: Path) -> None:
+    script = next(experiment.script for experiment in list_experiments() if experiment.name == "npu_scaling")
+    command = [sys.executable, str(script), "--quick", "--format", "svg", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "What if the NPU computed faster?" in done.stdout
+    assert read_record(tmp_path / "npu_scaling") is not None
+
+
 def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
     names = ("a", "b", "c")
     scripts, out, moments = write_scripts(tmp_path, *names, pause=0.02), tmp_path / "out", random.Random(5)
