@@ -6,6 +6,7 @@ import io
 import logging
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -71,9 +72,11 @@ def experiment_command(
     if names and everything:
         raise SocsimError(f"--all: means every experiment; leave out {', '.join(names)}")
     chosen = list_experiments() if everything else [find_experiment(name) for name in dict.fromkeys(names or ())]
-    failures = run_all(
-        chosen, out, quick=quick, formats=tuple(dict.fromkeys(formats or FORMATS)), force=force, whole=(alone := len(chosen) == 1)
-    )
+    for name, count in Counter(experiment.name for experiment in chosen).items():
+        if count > 1:
+            raise SocsimError(f"'{name}' is the name of two experiments, whose results would be in one folder; run them with an --out each")
+    alone, wanted = len(chosen) == 1, tuple(dict.fromkeys(formats or FORMATS))
+    failures = run_all(chosen, out, quick=quick, formats=wanted, force=force, whole=alone)
     if alone and failures:
         raise failures[chosen[0].name]
     return exit_code(failures.values())

@@ -17,12 +17,12 @@ NOT_INPUTS = ("cli", "report")
 LIBRARIES = ("numpy", "simpy", "pandas", "matplotlib")
 
 
-@lru_cache(maxsize=64)
 def inputs_sha256(script: Path) -> str:
     """Return the SHA-256 of everything that an experiment's results depend on.
 
-    That is its script, the package without the command line, hardware files, traces, and the versions of Python and of the
-    libraries that compute. The same checkout gives the same value wherever it is installed.
+    That is its script, the package without the command line, hardware files, traces, and the versions of Python (whose documentation is
+    the text on which accuracy is measured) and of the libraries that compute. Other files that a script of your own reads or imports do not
+    count. The same checkout gives the same value wherever it is installed.
     """
     digest = hashlib.sha256(script.read_bytes())
     digest.update(_shared_sha256().encode())
@@ -36,7 +36,7 @@ def _shared_sha256() -> str:
     data = [(file.name, file) for place in (hardware_path(""), trace_path("")) for file in place.glob("*.*") if file.suffix != ".md"]
     for name, file in sorted([each for each in code if each[0].partition("/")[0] not in (*NOT_INPUTS, "data")] + data):
         digest.update(f"{name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    digest.update(" ".join((f"{sys.version_info[:2]}", *map(version, LIBRARIES))).encode())
+    digest.update(" ".join((f"{sys.version_info[:3]}", *map(version, LIBRARIES))).encode())
     return digest.hexdigest()
 
 

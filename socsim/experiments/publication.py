@@ -27,6 +27,8 @@ FORMATS = ("png", "pdf", "svg")
 """Of figures; by default all."""
 RECORD, PARTIAL = "record.json", ".partial"
 PACKAGES = ("numpy", "simpy", "pandas", "matplotlib", "pydantic")
+KEYS = {"experiment", "question", "quick", "formats", "inputs_sha256", "conclusions", "claims", "tables", "figures", "provenance", "files"}
+"""Of a record."""
 AGREES_PERCENT, ROUGHLY_PERCENT = 20.0, 50.0
 Row = Mapping[str, Any]
 
@@ -255,7 +257,7 @@ def _record_of(folder: Path) -> dict[str, Any] | None:
     """Return the record in a folder; none if it is not there, or is no record."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return record if record["schema_version"] == 1 and isinstance(record["files"], dict) else None
+        return record if record["schema_version"] == 1 and set(record) >= KEYS and isinstance(record["files"], dict) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

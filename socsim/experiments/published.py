@@ -3,35 +3,67 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
+from socsim.calibration.groups import GRAPH_METRICS, RUN_METRICS
+from socsim.catalog import load_engine
 from socsim.measurements import SystemRow, load_system_rows
 
 Row = dict[str, Any]
 NO_SETTINGS: Mapping[str, Any] = {}
+FITTED_METRICS = (*RUN_METRICS, *GRAPH_METRICS, "prefill_energy_j")
+"""Metrics of measured rows that some figure is fitted to."""
 RUN = ("soc", "model", "prompt_tokens", "output_tokens", "power_calibration")
 """Columns that say what was run, the engine apart; a table need not have all."""
 
 
-def published_values(metric: str) -> dict[tuple[Any, ...], SystemRow]:
-    """Return the measured rows of a metric in ``traces/`` by what was run, as `run_key` gives it."""
-    return {
-        run_key(row.soc, row.model, row.engine, row.prompt_tokens, row.output_tokens, row.overrides): row
-        for row in load_system_rows()
-        if row.metric == metric
-    }
+def published_values(metric: str, place: str = "") -> dict[tuple[Any, ...], SystemRow]:
+    """Return the measured rows of a metric in ``traces/`` by what was run, as `run_key` gives it.
+
+    Parameters
+    ----------
+    metric
+        Of `socsim.measurements.METRIC_UNITS`.
+    place
+        Figure or table, such as ``Fig 14``: where a run was published several times, its value counts. Otherwise, and among equals,
+        it is the first in the order of files and lines.
+    """
+    rows = [row for row in load_system_rows() if row.metric == metric]
+    rows.sort(key=lambda row: not (place and re.search(rf"\b{re.escape(place)}\b", row.source)))  # stable
+    found: dict[tuple[Any, ...], SystemRow] = {}
+    for row in rows:
+        found.setdefault(run_key(row.soc, row.model, row.engine, row.prompt_tokens, row.output_tokens, row.overrides), row)
+    return found
 
 
 def run_key(
     soc: str, model: str, engine: str, prompt_tokens: int, output_tokens: int = 1, overrides: Mapping[str, Any] = NO_SETTINGS
 ) -> tuple[Any, ...]:
-    """Return what identifies a run."""
-    return soc, model, engine, prompt_tokens, output_tokens, tuple(sorted(overrides.items()))
+    """Return what identifies a run; settings that an engine has anyway do not count."""
+    usual = _engine(engine) if any(path.startswith("engine.") for path in overrides) else None
+    settings = [(path, value) for path, value in sorted(overrides.items()) if usual is None or _value(usual, path) != value]
+    return soc, model, engine, prompt_tokens, output_tokens, tuple(settings)
 
 
-def beside_published(rows: Sequence[Row], column: str, metric: str, overrides: Mapping[str, Any] = NO_SETTINGS) -> list[Row]:
-    """Return rows with what was published beside a column of theirs: ``published_COLUMN``, ``error_percent``, ``source``.
+@lru_cache(maxsize=32)
+def _engine(name: str) -> dict[str, Any]:
+    return {"engine": load_engine(name).model_dump()}
+
+
+def _value(node: Any, path: str) -> Any:
+    """Return the value at a dotted path; None where there is none."""
+    for key in path.split("."):
+        node = node.get(key) if isinstance(node, dict) else None
+    return node
+
+
+def beside_published(
+    rows: Sequence[Row], column: str, metric: str, *, place: str = "", overrides: Mapping[str, Any] = NO_SETTINGS
+) -> list[Row]:
+    """Return rows with what was published beside a column of theirs.
 
     Parameters
     ----------
@@ -39,22 +71,55 @@ def beside_published(rows: Sequence[Row], column: str, metric: str, overrides: M
         With ``soc``, ``model``, ``engine``, ``prompt_tokens`` and, unless it is 1, ``output_tokens``.
     column
         The simulated value, in the unit of the metric's name; None where there is none.
-    metric
-        Of `socsim.measurements.METRIC_UNITS`.
+    metric, place
+        As in `published_values`.
     overrides
         Settings with which all rows were run; those of a single row in its ``overrides``, which the result does not have.
+
+    Returns
+    -------
+    list of dict
+        The rows with ``published_COLUMN``, ``error_percent``, ``source``, and ``fitted``: whether the published value was there to fit
+        the model; None where nothing was published.
     """
-    known, result = published_values(metric), []
+    known, result = published_values(metric, place), []
     for row in rows:
         row = dict(row)
         own = {**overrides, **row.pop("overrides", {})}
         key = run_key(row["soc"], row["model"], row["engine"], row["prompt_tokens"], row.get("output_tokens", 1), own)
         found, value = known.get(key), row[column]
         error = 100.0 * (value / found.value - 1.0) if found and value is not None else None
-        result.append(
-            row | {f"published_{column}": found and found.value, "error_percent": error, "source": found.source if found else None}
-        )
+        beside = {f"published_{column}": found and found.value, "error_percent": error}
+        result.append(row | beside | {"source": found and found.source, "fitted": found and is_fitted(found)})
     return result
+
+
+def is_fitted(row: SystemRow) -> bool:
+    """Return whether a measured row is one of those that figures are fitted to."""
+    return row.split == "calibration" and row.metric in FITTED_METRICS
+
+
+def errors_sentence(rows: Sequence[Row], what: str, where: Sequence[str] = ("engine", "model", "prompt_tokens")) -> str:
+    """Say how far simulated values are from published ones, on average and at worst.
+
+    Parameters
+    ----------
+    rows
+        As `beside_published` returns them; those without a published value do not count.
+    what
+        What was published, in the plural.
+    where
+        Columns that say which row is the worst.
+    """
+    known = [row for row in rows if row["error_percent"] is not None]
+    if not known:
+        return f"No published {what} are at hand to compare them with."
+    mean, worst = sum(abs(row["error_percent"]) for row in known) / len(known), max(known, key=lambda row: abs(row["error_percent"]))
+    run = ", ".join(f"{worst[name]:,} tokens" if name == "prompt_tokens" else str(worst[name]) for name in where)
+    return (
+        f"Of {len(known)} published {what} the simulation is off by {mean:.0f} % on average and by {worst['error_percent']:+.0f} % at "
+        f"worst ({run})."
+    )
 
 
 def advantages(
@@ -81,7 +146,8 @@ def advantages(
     -------
     list of dict
         `by`, ``engine``, ``NAME`` over all simulated runs, ``published_runs`` (of both engines), and over those ``NAME_of_published_runs``,
-        as simulated, ``published_NAME`` and ``error_percent``; None where there are no runs.
+        as simulated, ``published_NAME``, ``error_percent``, ``source``, and ``fitted``: whether any of them was there to fit the model;
+        None where there are no runs.
     """
     ours = {_run_of(row): row for row in rows if row["engine"] == of}
     groups: dict[tuple[Any, ...], list[tuple[Row, Row]]] = {}
@@ -95,6 +161,7 @@ def advantages(
         known = [(above, below) for above, below in pairs if None not in (above[published], below[published])]
         simulated = geometric_mean(above[column] / below[column] for above, below in known)
         said = geometric_mean(above[published] / below[published] for above, below in known)
+        published_rows = [row for pair in known for row in pair]
         found.append(
             {
                 **dict(zip((*by, "engine"), key, strict=True)),
@@ -103,6 +170,8 @@ def advantages(
                 f"{name}_of_published_runs": simulated,
                 f"published_{name}": said,
                 "error_percent": 100.0 * (simulated / said - 1.0) if simulated and said else None,
+                "source": "; ".join(dict.fromkeys(row["source"] for row in published_rows)) or None,
+                "fitted": any(row["fitted"] for row in published_rows) if published_rows else None,
             }
         )
     return found

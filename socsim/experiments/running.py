@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import runpy
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+from filelock import FileLock, Timeout
 
 from socsim.catalog import experiment_files
 from socsim.errors import SocsimError, unknown_name
 from socsim.experiments.inputs import question
-from socsim.experiments.publication import FORMATS, is_current, read_record, recover
+from socsim.experiments.publication import FORMATS, RECORD, is_current, recover
+
+LOCK = ".lock"
+"""File of a folder that is locked while an experiment writes there."""
 
 
 class Experiment(NamedTuple):
@@ -69,13 +76,55 @@ def run_experiment(
     SocsimError
         The script has no ``main``, publishes nothing, or cannot do what it wants with the input it finds.
     """
-    recover(out)
-    if not force and is_current(out, experiment.script, quick=quick, formats=formats):
-        return "current"
-    main = runpy.run_path(str(experiment.script)).get("main")
-    if not callable(main):
-        raise SocsimError(f"{experiment.script}: has no function main(out, quick, formats)")
-    main(out, quick, formats)
-    if read_record(out) is None:
-        raise SocsimError(f"{experiment.script}: main published nothing in '{out}'; it should fill a socsim.experiments.Publication")
+    with _alone_in(out):
+        recover(out)
+        if not force and is_current(out, experiment.script, quick=quick, formats=formats):
+            return "current"
+        main = _main_of(experiment.script)
+        before = _stamp(out / RECORD)
+        main(out, quick, formats)
+        if _stamp(out / RECORD) == before:
+            raise SocsimError(f"{experiment.script}: main published nothing in '{out}'; it should fill a socsim.experiments.Publication")
     return "done"
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """Return what tells a file from one that was put in its place; none if there is none."""
+    if not file.exists():
+        return None
+    status = file.stat()
+    return status.st_ino, status.st_mtime_ns
+
+
+def _main_of(script: Path) -> Callable[..., object]:
+    """Return the function of a script that makes its results; modules beside it can be imported, as when it is run as a program."""
+    folder = str(script.parent.resolve())
+    sys.path.insert(0, folder)
+    try:
+        main: Callable[..., object] | None = runpy.run_path(str(script)).get("main")
+    finally:
+        sys.path.remove(folder)
+    if not callable(main):
+        raise SocsimError(f"{script}: has no function main(out, quick, formats)")
+    return main
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Hold the folder of an experiment, so that two of them never write into it at the same time.
+
+    Raises
+    ------
+    SocsimError
+        Somebody else holds it, or it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with FileLock(out / LOCK, timeout=0):  # released by the system if the process is killed
+            yield
+    except Timeout:
+        raise SocsimError(f"{out}: another run of this experiment is writing there; wait for it, or choose another --out") from None
+    except OSError as error:
+        if error.filename is None or not str(error.filename).startswith(str(out)):
+            raise
+        raise SocsimError(f"{error.filename}: cannot be written: {error.strerror}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from math import isfinite
@@ -19,7 +20,7 @@ VERDICTS = {
 }
 """Verdicts from the best on, with what they mean."""
 SCIENTIFIC_BELOW = 1e-4
-PAPER = "Xu et al. 2025"
+PAPER = re.compile(r"Xu et al\. 2025( \([^)]*\))?, ")
 """Publication that goes without saying as the source of a claim."""
 
 
@@ -102,12 +103,12 @@ def make_claims_table(claims: Sequence[tuple[str, Mapping[str, Any]]]) -> Table:
             Cell(f"{claim['error_percent']:+.1f}"),
             Cell("fitted" if claim["fitted"] else "predicted"),
             Cell(name, href=f"#{name}"),
-            Cell(claim["source"].removeprefix(f"{PAPER}, ")),
+            Cell(PAPER.sub("", claim["source"])),
         ]
         for name, claim in claims
     ]
     numbers = ("paper's", "simulated", "error (%)")
-    note = f"Where a source is only a figure or a table, it is one of {PAPER}."
+    note = "Where a source is only a figure or a table, it is one of Xu et al. 2025."
     return Table("Claims of publications, and what was simulated", [Column(n, n in numbers) for n in columns], rows, note, named=True)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from command_line import call, call_well
+from filelock import FileLock
 
 from socsim.experiments.publication import read_record
 from socsim.experiments.running import Experiment, list_experiments
@@ -116,7 +117,37 @@ def test_a_script_without_main(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert "a.py: has no function main" in outcome.err
 
 
+def test_two_runs_in_one_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (script,) = write_scripts(tmp_path, "a")
+    out = tmp_path / "out" / "a"
+    out.mkdir(parents=True)
+    with FileLock(out / ".lock"):
+        outcome = call(capsys, "experiment", script, "--out", str(tmp_path / "out"))
+    assert outcome.code == 2
+    assert "another run of this experiment is writing there" in outcome.err
+    call_well(capsys, "experiment", script, "--out", str(tmp_path / "out"))
+
+
+def test_two_experiments_of_one_name(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    scripts = [*write_scripts(tmp_path, "a"), *write_scripts(tmp_path / "sub", "a")]
+    outcome = call(capsys, "experiment", *scripts, "--out", str(tmp_path / "out"))
+    assert outcome.code == 2
+    assert "'a' is the name of two experiments" in outcome.err
+
+
+def test_a_script_may_import_what_is_beside_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (script,) = write_scripts(tmp_path, "a")
+    (tmp_path / "beside_a.py").write_text("ANSWER = 42\n")
+    Path(script).write_text(Path(script).read_text().replace("import pathlib", "import beside_a, pathlib"))
+    call_well(capsys, "experiment", script, "--out", str(tmp_path / "out"))
+
+
 def test_a_script_that_publishes_nothing(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (script,) = write_scripts(tmp_path, "b")
+    call_well(capsys, "experiment", script, "--out", str(tmp_path / "out"))
+    Path(script).write_text('"""Why?"""\ndef main(out, quick, formats):\n    pass\n')
+    assert call(capsys, "experiment", script, "--out", str(tmp_path / "out")).code == 2  # though there are results of before
     (tmp_path / "a.py").write_text('"""Why?"""\ndef main(out, quick, formats):\n    out.mkdir(parents=True)\n')
     outcome = call(capsys, "experiment", str(tmp_path / "a.py"), "--out", str(tmp_path / "out"))
     assert outcome.code == 2
@@ -135,18 +166,22 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
     names = ("a", "b", "c")
     scripts, out, moments = write_scripts(tmp_path, *names, pause=0.02), tmp_path / "out", random.Random(5)
     command = [sys.executable, "-m", "socsim", "experiment", *scripts, "--out", str(out)]
-    for _ in range(4):
+    for name in names:  # each is killed once in the middle of its work, and the last once more
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(0.6 + 0.7 * moments.random())
+        while not (out / name / ".partial" / "0.txt").exists():
+            time.sleep(0.005)
+            assert process.poll() is None
+        time.sleep(0.2 * moments.random())
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        for name in names:  # what is there is whole, or has no record that says so
-            assert read_record(out / name) is not None or not (out / name / "record.json").exists()
+        assert (out / name / ".partial").exists()
+        for each in names:  # what is there is whole, or has no record that says so
+            assert read_record(out / each) is not None or not (out / each / "record.json").exists()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     log = (tmp_path / "log.txt").read_text().splitlines()
+    files = [*(f"{number}.txt" for number in range(20)), "answers.csv", "record.json", ".lock"]
     for name in names:
         assert read_record(out / name) is not None
-        files = [*(f"{number}.txt" for number in range(20)), "answers.csv", "record.json"]
         assert sorted(path.name for path in (out / name).iterdir()) == sorted(files)
-        assert log.count(f"{name} ends") <= 1  # finished ones do not run again; none if killed between the last file and this line
+        assert (log.count(f"{name} begins"), log.count(f"{name} ends")) == (2, 1)  # finished ones do not run again
         assert f"{name} (" in done.stdout

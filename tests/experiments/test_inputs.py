@@ -14,7 +14,6 @@ from socsim.experiments.inputs import inputs_sha256, question
 
 @pytest.fixture
 def no_memory() -> None:
-    inputs_sha256.cache_clear()
     inputs._shared_sha256.cache_clear()
 
 
@@ -28,19 +27,15 @@ def test_another_script_or_number_is_another_input(tmp_path: Path, monkeypatch: 
     before = inputs_sha256(script)
     monkeypatch.setattr(inputs, "hardware_path", lambda name: folder / name)
     inputs._shared_sha256.cache_clear()
-    inputs_sha256.cache_clear()
     assert inputs_sha256(script) == before  # not where it lies, but what it says
     with (folder / "soc_toy-phone.toml").open("a") as toy:
         toy.write("# changed\n")
     inputs._shared_sha256.cache_clear()
-    inputs_sha256.cache_clear()
     changed = inputs_sha256(script)
     script.write_text('"""Why not?"""')
-    inputs_sha256.cache_clear()
     assert len({before, changed, inputs_sha256(script)}) == 3
     monkeypatch.undo()
     inputs._shared_sha256.cache_clear()
-    inputs_sha256.cache_clear()
 
 
 def test_questions(tmp_path: Path) -> None:

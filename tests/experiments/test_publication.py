@@ -157,8 +157,9 @@ def test_what_is_current(tmp_path: Path, script: Path) -> None:
     (out / RECORD).write_text(json.dumps(record | {"quick": True}))
     assert current(quick=True)
     assert not current()
-    (out / RECORD).write_text("{")
-    assert not current(quick=True)
+    for broken in ("{", "[]", '{"schema_version": 1, "files": {}}'):
+        (out / RECORD).write_text(broken)
+        assert not current(quick=True)
 
 
 def test_problems_name_what_is_wrong(tmp_path: Path, script: Path) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from socsim.experiments import advantages, beside_published, geometric_mean, published, published_values
+from socsim.experiments import advantages, beside_published, errors_sentence, geometric_mean, published, published_values
 from socsim.experiments.grid import ENGINES, load_workloads
-from socsim.experiments.published import run_key
+from socsim.experiments.published import is_fitted, run_key
 from socsim.measurements import load_system_rows
 
 HEADER = "soc,model,engine,prompt_tokens,output_tokens,settings,metric,value,unit,source,split\n"
@@ -56,10 +56,45 @@ def test_runs_with_other_settings_are_other_runs() -> None:
     settings = {"run.power_calibration": "battery-rail"}
     energy: dict[str, Any] = RUN | {"prefill_energy_j": 3.0}
     (plain,) = beside_published([energy], "prefill_energy_j", "prefill_energy_j")
-    (of_all,) = beside_published([energy], "prefill_energy_j", "prefill_energy_j", settings)
+    (of_all,) = beside_published([energy], "prefill_energy_j", "prefill_energy_j", overrides=settings)
     (own,) = beside_published([energy | {"overrides": settings}], "prefill_energy_j", "prefill_energy_j")
     assert (plain["published_prefill_energy_j"], of_all["published_prefill_energy_j"]) == (None, 3.0)
     assert own == of_all
+
+
+def test_the_asked_figure_counts_where_a_run_was_published_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = next(row for row in load_system_rows() if row.metric == "prefill_tokens_per_s")
+    rows = [first._replace(source="Paper, Fig 14", value=1.0), first._replace(source="Paper, Fig 1", value=2.0, split="validation")]
+    monkeypatch.setattr("socsim.experiments.published.load_system_rows", lambda: rows)
+    run = {"soc": first.soc, "model": first.model, "engine": first.engine, "prompt_tokens": first.prompt_tokens, "x": 3.0}
+
+    def found(place: str) -> tuple[Any, ...]:
+        (row,) = beside_published([run], "x", first.metric, place=place)
+        return row["published_x"], row["source"], row["fitted"]
+
+    assert found("") == found("Fig 14") == found("Fig 2") == (1.0, "Paper, Fig 14", True)
+    assert found("Fig 1") == (2.0, "Paper, Fig 1", False)
+
+
+def test_settings_that_an_engine_has_anyway_do_not_count() -> None:
+    run = ("snapdragon-8-gen-3", "gemma-2b", "llm-npu", 64, 1)
+    assert run_key(*run, {"engine.scheduler": "out-of-order"}) == run_key(*run)
+    assert run_key(*run, {"engine.scheduler": "fifo"}) != run_key(*run)
+    assert run_key(*run, {"run.power_calibration": "battery-rail"}) != run_key(*run)
+
+
+def test_which_rows_are_fitted() -> None:
+    of = {row.metric: row for row in load_system_rows()}
+    assert is_fitted(of["decode_s"])
+    assert not is_fitted(of["decode_s"]._replace(split="validation"))
+    assert not is_fitted(of["peak_memory_gb"]._replace(split="calibration"))
+
+
+def test_errors_in_a_sentence() -> None:
+    rows = [RUN | {"error_percent": 10.0}, RUN | {"error_percent": -30.0, "prompt_tokens": 1024}, RUN | {"error_percent": None}]
+    said = errors_sentence(rows, "times", ("model", "prompt_tokens"))
+    assert said == "Of 2 published times the simulation is off by 20 % on average and by -30 % at worst (m, 1,024 tokens)."
+    assert errors_sentence(rows[2:], "times") == "No published times are at hand to compare them with."
 
 
 def test_every_shipped_row_is_found_by_its_run() -> None:
@@ -74,7 +109,8 @@ def test_geometric_mean() -> None:
 
 
 def speed(engine: str, model: str, value: float | None, said: float | None = None) -> dict[str, Any]:
-    return {"soc": "p", "model": model, "engine": engine, "prompt_tokens": 64, "tokens_per_s": value, "published_tokens_per_s": said}
+    known = {"published_tokens_per_s": said, "source": said and f"{engine}'s book", "fitted": said and engine == "ours"}
+    return {"soc": "p", "model": model, "engine": engine, "prompt_tokens": 64, "tokens_per_s": value} | known
 
 
 SPEEDS = [
@@ -95,6 +131,8 @@ def test_advantages_over_all_runs_and_over_published_ones() -> None:
         "speed_up_of_published_runs": pytest.approx(4.0),
         "published_speed_up": pytest.approx(3.0),
         "error_percent": pytest.approx(100.0 / 3.0),
+        "source": "ours's book; slow's book",
+        "fitted": True,
     }
 
 
@@ -103,7 +141,7 @@ def test_advantages_by_column_and_where_less_is_better() -> None:
     assert [(row["model"], row["engine"], row["published_runs"]) for row in found] == [("small", "slow", 1), ("large", "slow", 0)]
     assert [row["saving"] for row in found] == [pytest.approx(1 / 4), pytest.approx(1 / 9)]
     assert found[0]["published_saving"] == pytest.approx(1 / 3)
-    assert (found[1]["published_saving"], found[1]["error_percent"]) == (None, None)
+    assert [found[1][name] for name in ("published_saving", "error_percent", "source", "fitted")] == [None] * 4
 
 
 def test_advantages_compare_runs_under_the_same_calibration() -> None:
