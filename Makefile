@@ -20,11 +20,11 @@ demo: $(READY)  ## simulate a prompt under all engines and schedulers; writes re
 	$(BIN)/socsim experiment demo --out results --force
 
 experiments: $(READY)  ## all figures and tables of the paper, with what was published beside them; writes results/NAME; goes on where it stopped
-	$(BIN)/socsim weights fetch
+	-$(BIN)/socsim weights fetch
 	$(BIN)/socsim experiment --all --out results
 
 report: $(READY)  ## results/index.html: everything that the experiments found, in one page
-	$(BIN)/socsim weights fetch
+	-$(BIN)/socsim weights fetch
 	$(BIN)/socsim report --out results
 
 test: $(READY)  ## fetch real weights (once) and run the tests, with branch coverage; without weights, tests that need them skip
