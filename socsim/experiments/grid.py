@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from socsim.measurements import load_table
 from socsim.palette import ENGINES as ALL_ENGINES
@@ -15,6 +16,10 @@ MODELS = ("qwen1.5-1.8b", "gemma-2b", "phi-2", "llama-2-7b", "mistral-7b")
 PHONES = ("snapdragon-8-gen-3", "snapdragon-8-gen-2")
 PROMPTS = (64, 256, 1024)
 """Prompt lengths of Figs 14 and 15 (tokens)."""
+CALIBRATIONS = ("battery-rail", "whole-device")
+"""Power calibrations of the phones; the paper measured energy as the first does."""
+PER_TENSOR: Mapping[str, Any] = {"engine.precision.quantization": "per-tensor", "engine.precision.group_size": None}
+"""Settings that give an engine one scale for each tensor instead of one for each group."""
 WORKLOADS = "llm_npu_table5_prompts"
 
 

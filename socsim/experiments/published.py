@@ -145,9 +145,8 @@ def advantages(
     Returns
     -------
     list of dict
-        `by`, ``engine``, ``NAME`` over all simulated runs, ``published_runs`` (of both engines), and over those ``NAME_of_published_runs``,
-        as simulated, ``published_NAME``, ``error_percent``, ``source``, and ``fitted``: whether any of them was there to fit the model;
-        None where there are no runs.
+        `by`, ``engine``, ``NAME`` over all simulated runs, ``published_runs`` (of both engines, in the same place), and over those
+        ``NAME_of_published_runs``, as simulated, ``published_NAME``, ``error_percent``, and their `origin`; None where there are no runs.
     """
     ours = {_run_of(row): row for row in rows if row["engine"] == of}
     groups: dict[tuple[Any, ...], list[tuple[Row, Row]]] = {}
@@ -158,10 +157,9 @@ def advantages(
             groups.setdefault((*(row[each] for each in by), row["engine"]), []).append(pair)
     found, published = [], f"published_{column}"
     for key, pairs in groups.items():
-        known = [(above, below) for above, below in pairs if None not in (above[published], below[published])]
+        known = [(above, below) for above, below in pairs if _comparable(above, below, published)]
         simulated = geometric_mean(above[column] / below[column] for above, below in known)
         said = geometric_mean(above[published] / below[published] for above, below in known)
-        published_rows = [row for pair in known for row in pair]
         found.append(
             {
                 **dict(zip((*by, "engine"), key, strict=True)),
@@ -170,15 +168,31 @@ def advantages(
                 f"{name}_of_published_runs": simulated,
                 f"published_{name}": said,
                 "error_percent": 100.0 * (simulated / said - 1.0) if simulated and said else None,
-                "source": "; ".join(dict.fromkeys(row["source"] for row in published_rows)) or None,
-                "fitted": any(row["fitted"] for row in published_rows) if published_rows else None,
+                **origin([row for pair in known for row in pair]),
             }
         )
     return found
 
 
+def origin(rows: Sequence[Row]) -> Row:
+    """Return ``source`` and ``fitted`` (whether any was there to fit the model) of published rows together; None without any."""
+    if not rows:
+        return {"source": None, "fitted": None}
+    return {"source": "; ".join(dict.fromkeys(row["source"] for row in rows)), "fitted": any(row["fitted"] for row in rows)}
+
+
+def _comparable(one: Row, other: Row, published: str) -> bool:
+    """Return whether two rows were published in the same place: others may have been measured in different ways."""
+    return None not in (one[published], other[published]) and bool(one["source"] == other["source"])
+
+
 def _run_of(row: Row) -> tuple[Any, ...]:
     return tuple(row.get(column) for column in RUN)
+
+
+def without(rows: Sequence[Row], *columns: str) -> list[Row]:
+    """Return rows without some columns, such as those that a table's caption says."""
+    return [{column: value for column, value in row.items() if column not in columns} for row in rows]
 
 
 def geometric_mean(values: Iterable[float]) -> float | None:

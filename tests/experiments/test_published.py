@@ -10,7 +10,7 @@ import pytest
 
 from socsim.experiments import advantages, beside_published, errors_sentence, geometric_mean, published, published_values
 from socsim.experiments.grid import ENGINES, load_workloads
-from socsim.experiments.published import is_fitted, run_key
+from socsim.experiments.published import is_fitted, origin, run_key
 from socsim.measurements import load_system_rows
 
 HEADER = "soc,model,engine,prompt_tokens,output_tokens,settings,metric,value,unit,source,split\n"
@@ -109,7 +109,7 @@ def test_geometric_mean() -> None:
 
 
 def speed(engine: str, model: str, value: float | None, said: float | None = None) -> dict[str, Any]:
-    known = {"published_tokens_per_s": said, "source": said and f"{engine}'s book", "fitted": said and engine == "ours"}
+    known = {"published_tokens_per_s": said, "source": said and f"{model} table", "fitted": said and engine == "ours"}
     return {"soc": "p", "model": model, "engine": engine, "prompt_tokens": 64, "tokens_per_s": value} | known
 
 
@@ -131,7 +131,7 @@ def test_advantages_over_all_runs_and_over_published_ones() -> None:
         "speed_up_of_published_runs": pytest.approx(4.0),
         "published_speed_up": pytest.approx(3.0),
         "error_percent": pytest.approx(100.0 / 3.0),
-        "source": "ours's book; slow's book",
+        "source": "small table",
         "fitted": True,
     }
 
@@ -142,6 +142,19 @@ def test_advantages_by_column_and_where_less_is_better() -> None:
     assert [row["saving"] for row in found] == [pytest.approx(1 / 4), pytest.approx(1 / 9)]
     assert found[0]["published_saving"] == pytest.approx(1 / 3)
     assert [found[1][name] for name in ("published_saving", "error_percent", "source", "fitted")] == [None] * 4
+
+
+def test_advantages_published_in_two_places_are_no_published_ones() -> None:
+    elsewhere = [row | {"source": "a blog"} if row["engine"] == "slow" else row for row in SPEEDS]
+    (slow,) = advantages(elsewhere, "tokens_per_s", of="ours")
+    assert (slow["speed_up"], slow["published_runs"], slow["published_speed_up"]) == (pytest.approx(6.0), 0, None)
+
+
+def test_origin_of_several_published_rows() -> None:
+    rows = [{"source": name, "fitted": fitted} for name, fitted in (("a", False), ("b", True), ("a", False))]
+    assert origin(rows) == {"source": "a; b", "fitted": True}
+    assert origin(rows[:1]) == {"source": "a", "fitted": False}
+    assert origin([]) == {"source": None, "fitted": None}
 
 
 def test_advantages_compare_runs_under_the_same_calibration() -> None:
