@@ -199,3 +199,8 @@ def geometric_mean(values: Iterable[float]) -> float | None:
     """Return the geometric mean of positive values; none of no values."""
     logarithms = [math.log(value) for value in values]
     return math.exp(math.fsum(logarithms) / len(logarithms)) if logarithms else None
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with what is counted, such as ``1 run`` and ``9 runs``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
