@@ -13,12 +13,13 @@ from typing import Any
 
 import socsim
 from socsim.experiments import FORMATS, Publication
+from socsim.experiments.grid import ENGINES, MODELS, OURS, PHONES
 from socsim.metrics import power_steps
 from socsim.plots import gantt
 
-SOC, MODEL = "snapdragon-8-gen-3", "qwen1.5-1.8b"
-STEPS = ("npu-naive", "npu-chunk", "npu-chunk-outlier", "llm-npu", "llm-npu-two-subgraphs")
-OTHERS = ("llama.cpp-cpu", "mnn-cpu", "tflite-gpu", "mlc-gpu", "powerinfer2-npu")
+SOC, MODEL = PHONES[0], MODELS[0]
+STEPS = ("npu-naive", "npu-chunk", "npu-chunk-outlier", OURS, "llm-npu-two-subgraphs")
+OTHERS = tuple(name for name in ENGINES if name != OURS)
 DRAWN = ("sequential", "in-order", "out-of-order", "fifo")
 """Schedulers in the figure, from no overlap to the fewest bubbles."""
 SHOWN = ("ttft_s", "prefill_tokens_per_s", "decode_tokens_per_s", "prefill_energy_j", "npu_utilization", "npu_bubble_rate")
@@ -29,13 +30,13 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
     prompt, output = (300, 2) if quick else (1024, 32)
     tokens: dict[str, Any] = {"prompt_tokens": prompt, "output_tokens": output}
     with Publication(out, __file__, quick=quick, formats=formats, soc=SOC, model=MODEL, **tokens) as paper:
-        others = socsim.compare(SOC, MODEL, ("llm-npu", *OTHERS), **tokens)
+        others = socsim.compare(SOC, MODEL, (OURS, *OTHERS), **tokens)
         steps = socsim.compare(SOC, MODEL, STEPS, **tokens)
-        policies = socsim.compare(SOC, MODEL, ["llm-npu"], schedulers=socsim.SCHEDULERS, **tokens)
+        policies = socsim.compare(SOC, MODEL, [OURS], schedulers=socsim.SCHEDULERS, **tokens)
         what = f"{MODEL}, {prompt:,} prompt and {output} output tokens on {SOC}"
-        paper.table("engines", rows_of(others), f"llm-npu beside other engines: {what}")
-        paper.table("steps", rows_of(steps), "The steps to llm-npu, each under its own scheduler")
-        paper.table("schedulers", rows_of(policies), "llm-npu under every scheduler")
+        paper.table("engines", rows_of(others), f"{OURS} beside other engines, speed-up over {OURS}: {what}")
+        paper.table("steps", rows_of(steps), f"The steps to {OURS}, each under its own scheduler, speed-up over the first")
+        paper.table("schedulers", rows_of(policies), f"{OURS} under every scheduler, speed-up over the first")
         by_name = {result.timeline.scheduler: result for result in policies}
         draw(paper, by_name)
         records = {"schema_version": 1, "engines": [r.record for r in (*steps, *others[1:])], "schedulers": [r.record for r in policies]}
@@ -54,13 +55,12 @@ def rows_of(results: Sequence[socsim.Result]) -> list[dict[str, Any]]:
 def overlap(results: dict[str, socsim.Result]) -> str:
     """Say in two sentences what overlap and out-of-order issue bring, as simulated."""
     ttft = {name: result.record["ttft_s"] for name, result in results.items()}
-    bubbles = {name: result.record["npu_bubble_rate"] for name, result in results.items()}
     best = min(ttft, key=lambda name: ttft[name])
-    steps = ", ".join(f"{name} {bubbles[name]:.1%}" for name in results)
+    bubbles = ", ".join(f"{name} {100 * result.record['npu_bubble_rate']:.1f} %" for name, result in results.items())
     return (
-        f"Naive overlap makes the prefill {ttft['sequential'] / ttft['in-order']:.2f}x as fast as no overlap, out-of-order issue "
-        f"{ttft['in-order'] / ttft['out-of-order']:.2f}x as fast as naive overlap; the fastest here is {best} "
-        f"({ttft['in-order'] / ttft[best]:.2f}x). NPU bubble rates: {steps}."
+        f"Naive overlap makes the prefill {ttft['sequential'] / ttft['in-order']:.2f} times as fast as no overlap, out-of-order issue "
+        f"{ttft['in-order'] / ttft['out-of-order']:.2f} times as fast as naive overlap; the fastest here is {best} "
+        f"({ttft['in-order'] / ttft[best]:.2f} times). NPU bubble rates: {bubbles}."
     )
 
 

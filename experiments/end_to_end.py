@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import socsim
-from socsim.experiments import FORMATS, Publication, advantages, beside_published, geometric_mean
-from socsim.experiments.grid import ENGINES, MODELS, OURS, Workload, load_workloads
+from socsim.experiments import FORMATS, Publication, advantages, beside_published, counted, errors_sentence, geometric_mean, origin
+from socsim.experiments.grid import ENGINES, MODELS, OURS, PHONES, Workload, load_workloads
 from socsim.plots import bars
 
-SOC, SOURCE = "snapdragon-8-gen-3", "Xu et al. 2025, Table 5"
+SOC = PHONES[0]
 TTFT, DECODE, E2E = "ttft_s", "decode_s", "e2e_s"
 METRICS = {TTFT: "time to first token", DECODE: "decode time", E2E: "end-to-end time"}
 
@@ -29,12 +29,13 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
     with Publication(out, __file__, quick=quick, formats=formats, **grid) as paper:
         rows = [times(model, engine, each) for model in models for each in workloads for engine in ENGINES]
         paper.table("end_to_end", rows, f"Simulated times on {SOC}")
-        beside = {metric: beside_published(rows, metric, metric) for metric in METRICS}
+        beside = {metric: beside_published(rows, metric, metric, place="Table 5") for metric in METRICS}
         paper.table("published_times", compared(beside), "All published times of these runs, beside the simulated ones")
         draw(paper, beside)
-        speed_ups = advantages(beside[E2E], E2E, of=OURS, by=("workload",), less_is_better=True)
-        paper.table("speed_ups", speed_ups, f"Geometric mean over models of how many times the end-to-end time of {OURS} an engine takes")
+        caption = f"Geometric mean over models of how many times the end-to-end time of {OURS} an engine takes"
+        paper.table("speed_ups", ahead(beside[E2E], ("workload",)), caption)
         judge(paper, beside)
+        conclude(paper, beside)
 
 
 def times(model: str, engine: str, workload: Workload) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def compared(beside: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
             if row[f"published_{metric}"] is not None:
                 run = {column: row[column] for column in ("soc", "workload", "model", "engine")}
                 time = {"simulated_s": row[metric], "published_s": row[f"published_{metric}"], "error_percent": row["error_percent"]}
-                found.append(run | {"time": METRICS[metric]} | time | {"source": row["source"]})
+                found.append(run | {"time": METRICS[metric]} | time | {name: row[name] for name in ("source", "fitted")})
     return found
 
 
@@ -72,37 +73,35 @@ def draw(paper: Publication, beside: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def judge(paper: Publication, beside: dict[str, list[dict[str, Any]]]) -> None:
-    """Compare times and speed-ups with the published ones on the same runs, and say over which engines llm-npu is ahead."""
+    """Compare times and speed-ups with the published ones on the same runs."""
     for metric, name in METRICS.items():
         known = [row for row in beside[metric] if row[f"published_{metric}"] is not None]
         for engine in dict.fromkeys(row["engine"] for row in known):
             own = [row for row in known if row["engine"] == engine]
             said, simulated = (geometric_mean(row[column] for row in own) for column in (f"published_{metric}", metric))
             runs = f"geometric mean of {len(own)} runs" if len(own) > 1 else f"{own[0]['model']}, {own[0]['workload']}"
-            paper.claim(f"{name} of {engine} ({runs})", said, simulated or 0.0, "s", SOURCE, fitted=metric == "decode_s")
-    for row in advantages(beside[E2E], E2E, of=OURS, less_is_better=True):
-        what = f"{METRICS[E2E]} of {row['engine']} over {OURS}, geometric mean of {row['published_runs']} runs"
-        paper.claim(what, row["published_speed_up"], row["speed_up_of_published_runs"], "x", SOURCE)
-    overall = [f"{row['engine']} {row['speed_up']:.1f}" for row in advantages(beside[E2E], E2E, of=OURS, less_is_better=True)]
-    each = advantages(beside[E2E], E2E, of=OURS, by=("model", "workload"), less_is_better=True)
-    behind = Counter(row["engine"] for row in each if row["speed_up"] < 1.0)
-    longest = max(load_workloads(), key=lambda workload: workload.output_tokens)
-    there = sum(row["speed_up"] < 1.0 for row in each if row["workload"] == longest.name)
-    engines = ", ".join(f"{engine} {times}" for engine, times in behind.items())
+            paper.claim(f"{name} of {engine} ({runs})", said, simulated or 0.0, "s", **origin(own))
+    for row in ahead(beside[E2E]):
+        what = f"{METRICS[E2E]} of {row['engine']} over {OURS}, geometric mean of {counted(row['published_runs'], 'run')}"
+        paper.claim(what, row["published_speed_up"], row["speed_up_of_published_runs"], "x", row["source"], fitted=row["fitted"])
+
+
+def conclude(paper: Publication, beside: dict[str, list[dict[str, Any]]]) -> None:
+    """Say how far llm-npu is ahead of each engine, where it is not, and how far times are from the published ones."""
+    overall = ", ".join(f"{row['engine']} {row['speed_up']:.1f}" for row in ahead(beside[E2E]))
+    each = ahead(beside[E2E], ("model", "workload"))
+    behind = [row for row in each if row["speed_up"] < 1.0]
+    against = [", ".join(f"{name} {count}" for name, count in Counter(row[by] for row in behind).items()) for by in ("engine", "workload")]
     paper.conclude(
-        f"Time from prompt to last token over that of {OURS}, geometric mean over models and workloads: {', '.join(overall)}. {OURS} is "
-        f"the slower one in {sum(behind.values())} of {len(each)} comparisons ({engines}), {there} of them in {longest.name}, with its "
-        f"{longest.output_tokens - 1} decode steps."
+        f"Time from prompt to last token over that of {OURS}, geometric mean over models and workloads: {overall}. {OURS} is slower in "
+        f"{len(behind)} of {len(each)} comparisons{f' (by engine: {against[0]}; by workload: {against[1]})' if behind else ''}. "
+        f"{errors_sentence(compared(beside), 'times', ('time', 'engine', 'model', 'workload'))}"
     )
-    rows = compared(beside)
-    if rows:
-        worst = max(rows, key=lambda row: abs(row["error_percent"]))
-        mean = sum(abs(row["error_percent"]) for row in rows) / len(rows)
-        kinds = " and ".join(dict.fromkeys(row["time"] for row in rows))
-        paper.conclude(
-            f"Published are {len(rows)} of these times ({kinds}): the simulation is off by {mean:.1f} % on average and by "
-            f"{worst['error_percent']:+.1f} % at worst ({worst['engine']}, {worst['model']})."
-        )
+
+
+def ahead(rows: Sequence[dict[str, Any]], by: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Return how many times the end-to-end time of the paper's engine each other one takes."""
+    return advantages(rows, E2E, of=OURS, by=by, less_is_better=True)
 
 
 if __name__ == "__main__":

@@ -7,26 +7,25 @@ computed all the same, and noted. Graph memory is what the NPU maps: weights, co
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from socsim.catalog import load_soc
-from socsim.experiments import FORMATS, Publication, beside_published
-from socsim.experiments.grid import ENGINES, MODELS, OURS
+from socsim.experiments import FORMATS, Publication, beside_published, errors_sentence
+from socsim.experiments.grid import ENGINES, MODELS, OURS, PHONES
 from socsim.measurements import load_table
 from socsim.palette import SERIES
 from socsim.plots import stacked_bars
 from socsim.runs import make_case
 
-SOC, MODEL, PROMPT = "snapdragon-8-gen-2", "gemma-2b", 512
+SOC, MODEL, PROMPT = PHONES[1], "gemma-2b", 512
 """What Fig 17 was measured with."""
-LONG_SOC, LONG_PROMPT = "snapdragon-8-gen-3", 1024
+LONG_SOC, LONG_PROMPT = PHONES[0], 1024
 GB = 1e9
 OTHERS, OUTLIERS = "llm_npu_fig17_other_memory_gb", "llm-npu-outliers"
 """Published figures that are not an engine's, or of one that is not described; the part of llm-npu among them."""
-TOTAL, SOURCE = "peak_memory_gb", "Xu et al. 2025, Fig 17"
+TOTAL = "peak_memory_gb"
 PARTS = {
     "weights_gb": "weights",
     "graph_weights_gb": "copies of weights",
@@ -47,6 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 """Graphs, and channels whose float weights are in memory; the engine's own way first."""
 COUNTED = "qwen1.5-1.8b"
 """The model of which the paper counts subgraphs: 24 blocks of six."""
+Row = dict[str, Any]
 
 
 def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> None:
@@ -54,30 +54,34 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
     models = MODELS[: 2 if quick else None]
     grid: dict[str, Any] = {"soc": [SOC, LONG_SOC], "prompt": [PROMPT, LONG_PROMPT], "models": models, "engines": ENGINES}
     with Publication(out, __file__, quick=quick, formats=formats, **grid) as paper:
-        engines = beside_published([footprint(SOC, MODEL, engine, PROMPT) for engine in ENGINES], TOTAL, TOTAL)
-        others = load_table(OTHERS)
-        paper.table("memory", engines + [unsimulated(row) for row in others if is_engine(row)], f"Peak memory, {PROMPT} tokens on {SOC}")
-        used = {part: name for part, name in PARTS.items() if any(row[part] for row in engines)}
-        figure = stacked_bars(
-            engines, x="engine", parts=used, colors=COLORS, published=f"published_{TOTAL}", y_label="peak memory (GB)", columns=1,
-        )  # fmt: skip
-        paper.figure("memory", figure, f"Peak memory, {MODEL} with {PROMPT} tokens on {SOC}; hollow: published")
+        engines = beside_published([footprint(SOC, MODEL, engine, PROMPT) for engine in ENGINES], TOTAL, TOTAL, place="Fig 17")
+        others = [unsimulated(row) for row in load_table(OTHERS) if row["engine_or_part"] != OUTLIERS]
+        paper.table("memory", engines + others, f"Peak memory, {PROMPT} tokens on {SOC}")
         variants = [
             footprint(LONG_SOC, model, OURS, LONG_PROMPT, name, overrides) for model in models for name, overrides in VARIANTS.items()
         ]
         paper.table("variants", variants, f"Peak memory of {OURS} by graphs and channels in memory, {LONG_PROMPT:,} tokens on {LONG_SOC}")
-        figure = stacked_bars(variants, x="variant", parts=PARTS, colors=COLORS, panel="model", y_label="peak memory (GB)")
-        noted = ", ".join(dict.fromkeys(f"{row['model']} ({row['variant']})" for row in variants if row["note"])) or "none"
-        caption = (
-            f"Peak memory of {OURS}, {LONG_PROMPT:,} tokens on {LONG_SOC}, graphs shared or per chunk, float weights of hot or all channels"
-        )
-        paper.figure("variants", figure, f"{caption}; more than the phone has: {noted}")
+        draw(paper, engines, variants)
         sharing = [shared_graphs(model, variants) for model in models]
         paper.table("sharing", sharing, f"What shared graphs save: {OURS}, {LONG_PROMPT:,} tokens, shadow work not counted")
-        judge(paper, engines, variants, sharing)
+        judge(paper, engines, sharing)
+        conclude(paper, engines, variants, sharing)
 
 
-def footprint(soc: str, model: str, engine: str, prompt: int, variant: str = "", overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+def draw(paper: Publication, engines: Sequence[Row], variants: Sequence[Row]) -> None:
+    """Draw the parts of memory by engine, and by graphs and channels in memory."""
+    used = {part: name for part, name in PARTS.items() if any(row[part] for row in engines)}
+    figure = stacked_bars(
+        engines, x="engine", parts=used, colors=COLORS, published=f"published_{TOTAL}", y_label="peak memory (GB)", columns=1,
+    )  # fmt: skip
+    paper.figure("memory", figure, f"Peak memory, {MODEL} with {PROMPT} tokens on {SOC}; hollow: published")
+    figure = stacked_bars(variants, x="variant", parts=PARTS, colors=COLORS, panel="model", y_label="peak memory (GB)")
+    noted = ", ".join(f"{row['model']} ({row['variant']})" for row in variants if row["note"]) or "none"
+    what = f"Peak memory of {OURS}, {LONG_PROMPT:,} tokens on {LONG_SOC}, graphs shared or per chunk, float weights of hot or all channels"
+    paper.figure("variants", figure, f"{what}; more than the phone has: {noted}")
+
+
+def footprint(soc: str, model: str, engine: str, prompt: int, variant: str = "", overrides: Row | None = None) -> Row:
     """Return the peak memory of a run and its parts, whether the phone has it or not."""
     case = make_case(soc, model, engine, prompt_tokens=prompt, overrides=(overrides or {}) | {"soc.dram.capacity_bytes": 1e15})
     room, found = load_soc(soc).dram.capacity_bytes, case.footprint
@@ -95,19 +99,14 @@ def footprint(soc: str, model: str, engine: str, prompt: int, variant: str = "",
     }
 
 
-def is_engine(row: dict[str, str]) -> bool:
-    """Return whether a published figure is an engine's, not a part of one's."""
-    return row["engine_or_part"] != OUTLIERS
-
-
-def unsimulated(row: dict[str, str]) -> dict[str, Any]:
+def unsimulated(row: dict[str, str]) -> Row:
     """Return the published total of an engine that cannot be simulated."""
     run = {"soc": row["soc"], "model": row["model"], "engine": row["engine_or_part"], "prompt_tokens": int(row["prompt_tokens"])}
-    known = {f"published_{TOTAL}": float(row["memory_gb"]), "source": row["source"]}
+    known = {f"published_{TOTAL}": float(row["memory_gb"]), "source": row["source"], "fitted": False}
     return run | {TOTAL: None} | known | {"note": "published; no such engine to simulate"}
 
 
-def shared_graphs(model: str, variants: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def shared_graphs(model: str, variants: Sequence[Row]) -> Row:
     """Return how many subgraphs of a model's blocks chunks share, and what that saves, by count and in memory of graphs."""
     case = make_case(LONG_SOC, model, OURS, prompt_tokens=LONG_PROMPT, overrides={"engine.outlier_pruning_rate": 1.0})
     graph, chunks = case.costs.graph, len(case.chunks)
@@ -135,54 +134,50 @@ def shared_graphs(model: str, variants: Sequence[dict[str, Any]]) -> dict[str, A
     }
 
 
-def published_sharing() -> dict[str, Any]:
-    """Return what was published of shared graphs: ``total`` and ``shared`` subgraphs, ``mem_saved_GB``, and the ``source``."""
-    row = next(row for row in load_table("soc_facts") if row["id"] == "graph.share")
-    return {name: float(value) for name, value in re.findall(r"(\w+): ([0-9.]+)", row["value"])} | {"source": row["source"]}
+def published_sharing() -> dict[str, str]:
+    """Return what was published of shared graphs: ``shared`` and ``total`` subgraphs, ``mem_saved_GB``, and the ``source``."""
+    fact = find(load_table("soc_facts"), id="graph.share")
+    return dict(part.split(": ") for part in fact["value"].split("; ")) | {"source": fact["source"]}
 
 
-def judge(
-    paper: Publication, engines: Sequence[dict[str, Any]], variants: Sequence[dict[str, Any]], sharing: Sequence[dict[str, Any]]
-) -> None:
+def find(rows: Sequence[Row], **fields: str) -> Row:
+    """Return the first row with some values."""
+    return next(row for row in rows if all(row[name] == value for name, value in fields.items()))
+
+
+def judge(paper: Publication, engines: Sequence[Row], sharing: Sequence[Row]) -> None:
     """Compare totals, outlier weights and what sharing saves with what was published."""
-    known = [row for row in engines if row[f"published_{TOTAL}"] is not None]
-    for row in known:
+    for row in engines:
         what = f"peak memory of {row['engine']} ({MODEL}, {PROMPT} tokens)"
-        paper.claim(what, row[f"published_{TOTAL}"], row[TOTAL], "GB", SOURCE)
-    ours = next(row for row in engines if row["engine"] == OURS)
-    outliers = next(row for row in load_table(OTHERS) if not is_engine(row))
-    paper.claim(f"float weights of outlier channels ({MODEL})", float(outliers["memory_gb"]), ours["shadow_weights_gb"], "GB", SOURCE)
-    said, counted = published_sharing(), next(row for row in sharing if row["model"] == COUNTED)
-    for what, published, simulated, unit in (
-        (f"subgraphs of {COUNTED}", said["total"], counted["subgraphs"], "subgraphs"),
-        (f"subgraphs of {COUNTED} that chunks share", said["shared"], counted["shared_subgraphs"], "subgraphs"),
-        (f"graph memory that sharing saves ({COUNTED}, {LONG_PROMPT:,} tokens)", said["mem_saved_GB"], counted["saved_gb"], "GB"),
-    ):
-        paper.claim(what, published, simulated, unit, said["source"])
-    conclude_engines(paper, known, ours)
-    each = {row["variant"]: row for row in variants if row["model"] == COUNTED}
-    copies, saved = each["per chunk, hot"]["graph_weights_gb"], said["mem_saved_GB"]
-    paper.conclude(
-        f"Chunks share {counted['shared_subgraphs']} of {counted['subgraphs']} subgraphs of {COUNTED}: {counted['chunks']} chunks need "
-        f"{counted['fewer_graphs_percent']:.1f} % fewer graphs, and {counted['saved_percent']:.0f} % ({counted['saved_gb']:.1f} GB) less "
-        f"memory for them; the published saving of {saved:.1f} GB is {saved / copies:.1f} times the int8 weights of all further copies "
-        f"({copies:.1f} GB)."
-    )
-    hot, full = each["shared, hot"]["shadow_weights_gb"], each["shared, all"]["shadow_weights_gb"]
-    ratio = float(outliers["memory_gb"]) / ours["shadow_weights_gb"]
-    paper.conclude(
-        f"Float weights of hot channels take {1000 * hot:.0f} MB for {COUNTED}, of all channels of kept linears {1000 * full:.0f} MB; for "
-        f"{MODEL} {ratio:.1f} times what is simulated ({1000 * ours['shadow_weights_gb']:.0f} MB) was published."
-    )
+        paper.claim(what, row[f"published_{TOTAL}"], row[TOTAL], "GB", row["source"], fitted=row["fitted"])
+    ours, outliers = find(engines, engine=OURS), find(load_table(OTHERS), engine_or_part=OUTLIERS)
+    what = f"float weights of outlier channels ({MODEL}, {PROMPT} tokens)"
+    paper.claim(what, float(outliers["memory_gb"]), ours["shadow_weights_gb"], "GB", outliers["source"])
+    said, counted = published_sharing(), find(sharing, model=COUNTED)
+    what = f"graph memory that sharing saves ({COUNTED}, {LONG_PROMPT:,} tokens)"
+    paper.claim(what, float(said["mem_saved_GB"]), counted["saved_gb"], "GB", said["source"])
 
 
-def conclude_engines(paper: Publication, known: Sequence[dict[str, Any]], ours: dict[str, Any]) -> None:
-    """Say what the paper's engine takes, and how far totals are from the published ones."""
-    worst = max(known, key=lambda row: abs(row["error_percent"]))
-    mean = sum(abs(row["error_percent"]) for row in known) / len(known)
+def conclude(paper: Publication, engines: Sequence[Row], variants: Sequence[Row], sharing: Sequence[Row]) -> None:
+    """Say what the paper's engine takes, what sharing saves, and what hot channels take."""
+    ours, counted, said = find(engines, engine=OURS), find(sharing, model=COUNTED), published_sharing()
+    hot, full, copied = (find(variants, model=COUNTED, variant=name) for name in ("shared, hot", "shared, all", "per chunk, hot"))
+    copies_gb, saved_gb = copied["graph_weights_gb"], float(said["mem_saved_GB"])
     paper.conclude(
-        f"{OURS} takes {ours[TOTAL]:.1f} GB for {MODEL}, {ours['weights_gb']:.1f} GB of them weights; {len(known)} published totals are "
-        f"missed by {mean:.0f} % on average and by {worst['error_percent']:+.0f} % at worst ({worst['engine']})."
+        f"{OURS} takes {ours[TOTAL]:.1f} GB for {MODEL}, {ours['weights_gb']:.1f} GB of them weights. "
+        f"{errors_sentence(engines, 'totals', ('engine',))}"
+    )
+    paper.conclude(
+        f"By the layout, chunks share {counted['shared_subgraphs']} of {counted['subgraphs']} subgraphs of {COUNTED} (published: "
+        f"{said['shared']} of {said['total']}): {counted['chunks']} chunks need {counted['fewer_graphs_percent']:.1f} % fewer graphs, and "
+        f"{counted['saved_percent']:.1f} % ({counted['saved_gb']:.1f} GB) less memory for them. The published saving of "
+        f"{saved_gb:.1f} GB is {saved_gb / copies_gb:.1f} times the int8 weights of all further copies ({copies_gb:.1f} GB)."
+    )
+    hot_mb, full_mb, ours_mb = (1000 * row["shadow_weights_gb"] for row in (hot, full, ours))
+    said_mb = 1000 * float(find(load_table(OTHERS), engine_or_part=OUTLIERS)["memory_gb"])
+    paper.conclude(
+        f"Float weights of hot channels take {hot_mb:.0f} MB for {COUNTED}, of all channels of kept linears {full_mb:.0f} MB; of hot ones "
+        f"for {MODEL} {ours_mb:.0f} MB, where {said_mb:.0f} MB were published."
     )
 
 

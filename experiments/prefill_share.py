@@ -2,36 +2,37 @@
 
 Five workloads run on engines that prefill on the CPU, the GPU and the NPU. A workload is one prompt and one answer of the middle of
 its published lengths, halves rounded down (Persona-Chat: 536 and 46 tokens). Decode runs where the engine puts it: on the CPU under
-llm-npu. Published shares are taken over where ``traces/`` has rows of the metric ``prefill_share``.
+llm-npu. Rows in ``traces/`` of the metric ``prefill_share`` stand beside what is simulated.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import socsim
-from socsim.experiments import FORMATS, Publication, beside_published
-from socsim.experiments.grid import Workload, load_workloads
+from socsim.experiments import FORMATS, Publication, beside_published, counted, errors_sentence, origin
+from socsim.experiments.grid import MODELS, PHONES, Workload, load_workloads
 from socsim.plots import stacked_bars
 
-SOC, MODELS = "snapdragon-8-gen-3", ("qwen1.5-1.8b", "gemma-2b")
+SOC = PHONES[0]
 ENGINES = {"llama.cpp-cpu": "CPU", "mnn-cpu": "CPU", "tflite-gpu": "GPU", "mlc-gpu": "GPU", "llm-npu": "NPU"}
 """Where each engine prefills."""
-SHARE, SOURCE = "prefill_share", "Xu et al. 2025, Fig 1"
+SHARE = "prefill_share"
 PARTS = {SHARE: "prefill", "decode_share": "decode"}
 
 
 def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> None:
     """Simulate all workloads of two models, or in short of one, and publish shares and times."""
-    models, workloads = MODELS[: 1 if quick else None], load_workloads()
+    models, workloads = MODELS[: 1 if quick else 2], load_workloads()
     lengths = {each.name: [each.prompt_tokens, each.output_tokens] for each in workloads}
     with Publication(
         out, __file__, quick=quick, formats=formats, soc=SOC, models=models, engines=list(ENGINES), workloads=lengths
     ) as paper:
         runs = [shares(model, engine, each) for model in models for each in workloads for engine in ENGINES]
-        rows = beside_published(runs, SHARE, SHARE)
+        rows = beside_published(runs, SHARE, SHARE, place="Fig 1")
         paper.table("prefill_share", rows, f"Time and share of prefill and decode on {SOC}")
         for model in models:
             shown = [row for row in rows if row["model"] == model]
@@ -65,21 +66,20 @@ def shares(model: str, engine: str, workload: Workload) -> dict[str, Any]:
 
 def judge(paper: Publication, rows: Sequence[dict[str, Any]]) -> None:
     """Say how large the shares are on each processor, and where prefill is not what a user waits for."""
-    spans, compared = [], 0
+    spans, published = [], f"published_{SHARE}"
     for processor in dict.fromkeys(ENGINES.values()):
         own = [row for row in rows if row["processor"] == processor]
-        spans.append(f"{min(row[SHARE] for row in own):.0%} to {max(row[SHARE] for row in own):.1%} on the {processor}")
-        known = [row for row in own if row[f"published_{SHARE}"] is not None]
+        spans.append(f"{100 * min(row[SHARE] for row in own):.1f} to {100 * max(row[SHARE] for row in own):.1f} % on the {processor}")
+        known = [row for row in own if row[published] is not None]
         if known:
-            said, simulated = (sum(row[column] for row in known) / len(known) for column in (f"published_{SHARE}", SHARE))
-            paper.claim(f"share of prefill on the {processor}, mean of {len(known)} runs", said, simulated, "", SOURCE)
-            compared += len(known)
-    minor = [row for row in rows if row[SHARE] < 0.5]
-    where = f", the others all of {' and '.join(dict.fromkeys(row['workload'] for row in minor))}" if minor else ""
-    beside = f"{compared} published shares stand beside them" if compared else "no published shares are at hand to compare them with"
+            said, simulated = (sum(row[column] for row in known) / len(known) for column in (published, SHARE))
+            what = f"share of prefill on the {processor}, mean of {counted(len(known), 'run')}"
+            paper.claim(what, said, simulated, "", **origin(known))
+    minor = Counter(row["workload"] for row in rows if row[SHARE] <= 0.5)
+    less = ", ".join(f"{workload} {count}" for workload, count in minor.items())
     paper.conclude(
-        f"Prefill is {', '.join(spans)} of end-to-end time, and more than half of it in {len(rows) - len(minor)} of "
-        f"{len(rows)} runs{where}; {beside}."
+        f"Of end-to-end time, prefill is {', '.join(spans)}. It is more than half in {len(rows) - minor.total()} of {len(rows)} runs"
+        f"{f' (not in: {less})' if less else ''}. {errors_sentence(rows, 'shares', ('engine', 'model', 'workload'))}"
     )
 
 
