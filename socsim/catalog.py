@@ -46,7 +46,7 @@ def trace_path(name: str) -> Path:
 
 def experiment_files() -> dict[str, Path]:
     """Return the shipped experiment scripts by name."""
-    return {file.stem: file for file in sorted((_data_root() / "experiments").glob("*.py"))}
+    return {file.stem: file for file in sorted((_data_root() / "experiments").resolve().glob("*.py"))}
 
 
 _PATTERNS = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -82,7 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for the rest of the process)
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.append(str(Path.cwd()))  # a scheduler given as module:function may be a file of the current folder
-    sys.exit(_exit_code(arguments))
+    code = _exit_code(arguments)
+    if code == EXIT_INTERRUPTED and threading.active_count() > 1:
+        os._exit(code)  # products that still run in threads would keep the process for up to half a minute
+    sys.exit(code)
 
 
 def run_script(script: str) -> NoReturn:

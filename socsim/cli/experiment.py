@@ -9,6 +9,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,8 +29,14 @@ FORMATS = ("png", "pdf", "svg")
 """Those of `socsim.experiments`, which help does without importing."""
 LONGEST_TABLE, EXCERPT = 30, 12
 """Rows of a table that is still printed whole, and of one that is not."""
-LONGEST_NAME = 24
+LONGEST_NAME = 32
 """Characters of a cell that is still kept on one line."""
+GAP = 2
+"""Between columns: padding and divider."""
+NOT_PRINTED = ("source", "fitted")
+LAST_DROPPED = ("published", "error", "verdict")
+"""How names of columns begin that are dropped after all others where a table is too wide."""
+CLAIMS = "What was published, and what was simulated"
 BAD_INPUT, FAILED = 2, 1
 
 EXAMPLES = """\b
@@ -72,9 +79,6 @@ def experiment_command(
     if names and everything:
         raise SocsimError(f"--all: means every experiment; leave out {', '.join(names)}")
     chosen = list_experiments() if everything else [find_experiment(name) for name in dict.fromkeys(names or ())]
-    for name, count in Counter(experiment.name for experiment in chosen).items():
-        if count > 1:
-            raise SocsimError(f"'{name}' is the name of two experiments, whose results would be in one folder; run them with an --out each")
     alone, wanted = len(chosen) == 1, tuple(dict.fromkeys(formats or FORMATS))
     failures = run_all(chosen, out, quick=quick, formats=wanted, force=force, whole=alone)
     if alone and failures:
@@ -103,14 +107,18 @@ def run_all(
     """
     from socsim.experiments.running import run_experiment
 
+    check_folders(experiments, out)
     use_one_thread_per_product()
     console, failures = make_console(), dict[str, Exception]()
     with announced_steps(len(experiments)) as begin:
-        for experiment in experiments:
-            begin(experiment.name)
+        for number, experiment in enumerate(experiments, start=1):
+            begin(experiment.name if whole else f"{experiment.name} ({number} of {len(experiments)})")
             try:
                 with redirect_stdout(sys.stdout if whole else io.StringIO()):
                     state = run_experiment(experiment, out / experiment.name, quick=quick, formats=formats, force=force)
+            except KeyboardInterrupt:
+                one_line("note", f"interrupted; what is finished is kept, and the same command goes on with {experiment.name}")
+                raise
             except Exception as error:
                 failures[experiment.name] = error
                 if isinstance(error, SocsimError) and not whole:
@@ -122,6 +130,21 @@ def run_all(
     if failures and not whole:
         one_line("error", f"{len(failures)} of {len(experiments)} experiments failed")
     return failures
+
+
+def check_folders(experiments: Sequence[Experiment], out: Path) -> None:
+    """Check that each experiment can have a folder of its own.
+
+    Raises
+    ------
+    SocsimError
+        Two have one name, or there is a file where the folder should be.
+    """
+    for name, count in Counter(experiment.name for experiment in experiments).items():
+        if count > 1:
+            raise SocsimError(f"'{name}' is the name of two experiments, whose results would be in one folder; run them apart")
+    if out.exists() and not out.is_dir():
+        raise SocsimError(f"--out '{out}': is no folder")
 
 
 def exit_code(failures: Iterable[Exception]) -> int:
@@ -170,60 +193,73 @@ def print_results(console: Console, out: Path, state: str, *, whole: bool) -> No
         console.print(record["question"], style="bold")
         for table in record["tables"]:
             columns, rows = read_table(out / table["file"])
-            print_table(console, columns, rows, table)
+            print_table(console, columns, rows, table["caption"] or table["file"], table["file"])
         print_claims(console, record["claims"])
     else:
         console.print(f"{record['experiment']} ({'up to date' if state == 'current' else 'done'})", style="bold")
-    for sentence in record["conclusions"]:
+    for sentence in record["conclusions"] if whole or state == "done" else ():
         console.print(sentence, soft_wrap=True)
     if whole:
         again = "up to date" if state == "current" else "written"
         console.print(f"\n{again} in {out}: {', '.join([*record['files'], 'record.json'])}", soft_wrap=True)
 
 
-def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], about: dict[str, Any]) -> None:
-    """Print a table, or the first rows of a long one."""
+def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str, file: str = "") -> None:
+    """Print a table, or the first rows of a long one, and as many of its columns as fit, those of published values before others.
+
+    What is the same in all rows is said once.
+    """
     from rich import box
     from rich.table import Table
 
     from socsim.experiments.headings import heading
 
-    shown = rows if len(rows) <= LONGEST_TABLE else rows[:EXCERPT]
+    names = [heading(column) for column in columns]
+    shown = rows if len(rows) <= LONGEST_TABLE or not file else rows[:EXCERPT]
+    same = [place for place in range(len(columns)) if len(rows) > 1 and len({row[place] for row in rows}) == 1]
+    kept = [place for place, name in enumerate(columns) if name not in NOT_PRINTED and place not in same]
+    cells = {place: [row[place] for row in shown] for place in kept}
+    widths, dropped = {place: column_width([names[place]], cells[place]) for place in kept}, list[int]()
+    if sum(widths[place] + GAP for place in kept) > console.width:
+        widths = {place: column_width(names[place].split(), cells[place]) for place in kept}
+    while sum(widths[place] + GAP for place in kept) > console.width and len(kept) > 1:
+        dropped.append(next((place for place in reversed(kept) if not columns[place].startswith(LAST_DROPPED)), kept[-1]))
+        kept.remove(dropped[-1])
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-    kept = [place for place, name in enumerate(columns) if name != "source"]
     for place in kept:
-        number = all(_is_number(row[place]) for row in rows)
-        long = max((len(row[place]) for row in shown), default=0) > LONGEST_NAME
-        name = heading(columns[place])
-        table.add_column(
-            name,
-            justify="right" if number else "left",
-            vertical="bottom",
-            overflow="fold",
-            no_wrap=not (number or long),
-            min_width=max(map(len, name.split())),
-        )
+        number, sentences = all(is_number(row[place]) for row in rows), any(len(row[place]) > LONGEST_NAME for row in shown)
+        wide = None if sentences else widths[place]
+        table.add_column(names[place], justify="right" if number else "left", vertical="bottom", overflow="fold", width=wide)
     for row in shown:
         table.add_row(*(row[place] for place in kept))
-    console.print(f"\n{about['caption'] or about['file']}")
+    console.print(f"\n{caption}")
+    if common := ", ".join(f"{names[p]} {rows[0][p]}" for p in same if rows[0][p] and columns[p] not in NOT_PRINTED):
+        console.print(f"All rows: {common}", soft_wrap=True)
     console.print(table)
     if len(shown) < len(rows):
-        console.print(f"... {len(rows) - len(shown)} more rows in {about['file']}")
+        console.print(f"... {len(rows) - len(shown)} more rows in {file}")
+    if dropped:
+        console.print(f"... also in {file}: {', '.join(names[place] for place in sorted(dropped))}", soft_wrap=True)
+
+
+def column_width(heads: Sequence[str], cells: Sequence[str]) -> int:
+    """Return how wide a column is: as its longest cell that is no sentence, and the longest line of its heading."""
+    least = LONGEST_NAME if any(len(cell) > LONGEST_NAME for cell in cells) else 1
+    return max(least, *map(len, [*heads, *(cell for cell in cells if len(cell) <= LONGEST_NAME)]))
 
 
 def print_claims(console: Console, claims: Sequence[dict[str, Any]]) -> None:
     """Print published values beside simulated ones, with verdicts."""
-    columns = ["claim", "published", "simulated", "unit", "error_percent", "verdict", "fitted"]
-    named = [claim | {"claim": claim["what"], "fitted": "fitted" if claim["fitted"] else ""} for claim in claims]
-    rows = [[str(claim[column]) for column in columns] for claim in named]
-    if rows:
-        print_table(console, columns, rows, {"caption": "What was published, and what was simulated"})
+    columns = ["claim", "verdict", "published", "simulated", "unit", "error_percent", "kind"]
+    named = [claim | {"claim": claim["what"], "kind": "fitted" if claim["fitted"] else "predicted"} for claim in claims]
+    if named:
+        print_table(console, columns, [[str(claim[column]) for column in columns] for claim in named], CLAIMS)
     console.print()
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Return whether a cell is a number, or empty."""
     try:
-        float(text or 0)
+        return isfinite(float(text or 0))
     except ValueError:
         return False
-    return True

@@ -21,10 +21,14 @@ EXAMPLES = """\b
 Examples:
   socsim report
   socsim report --quick --out results-quick
+  socsim report mine.py
 """
 
 
 def report_command(
+    scripts: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE.py]...", help="Experiments of your own that belong on the page, too.")
+    ] = None,
     out: OutOption = RESULTS,
     quick: QuickOption = False,
     force: Annotated[bool, typer.Option("--force", help="Run also experiments that are up to date.")] = False,
@@ -34,9 +38,9 @@ def report_command(
     The page needs no network: claims with verdicts, figures and tables, a timeline to zoom in, the configuration, the validation, and where
     everything comes from. An experiment that fails is on it with the reason, and the exit code is not 0.
     """
-    from socsim.experiments.running import list_experiments
+    from socsim.experiments.running import find_experiment, list_experiments
 
-    return make_report(list_experiments(), out, quick=quick, force=force)
+    return make_report([*list_experiments(), *map(find_experiment, scripts or ())], out, quick=quick, force=force)
 
 
 def make_report(experiments: Sequence[Experiment], out: Path, *, quick: bool, force: bool = False) -> int:

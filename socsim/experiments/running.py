@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from socsim.catalog import experiment_files
 from socsim.errors import SocsimError, unknown_name
 from socsim.experiments.inputs import question
-from socsim.experiments.publication import FORMATS, RECORD, is_current, recover
+from socsim.experiments.publication import FORMATS, RECORD, is_current, read_record, recover
 
 LOCK = ".lock"
 """File of a folder that is locked while an experiment writes there."""
@@ -30,6 +30,11 @@ class Experiment(NamedTuple):
     def question(self) -> str:
         """What it asks."""
         return question(self.script)
+
+    @property
+    def shipped(self) -> bool:
+        """Whether all that its results depend on is known; a script of a user's own may read other files."""
+        return experiment_files().get(self.script.stem) == self.script.resolve()
 
 
 def list_experiments() -> list[Experiment]:
@@ -58,7 +63,7 @@ def find_experiment(name: str) -> Experiment:
 def run_experiment(
     experiment: Experiment, out: Path, *, quick: bool = False, formats: Sequence[str] = FORMATS, force: bool = False
 ) -> Literal["done", "current"]:
-    """Run an experiment unless its results are there already; say which was the case.
+    """Run an experiment unless it is a shipped one whose results are there already; say which was the case.
 
     Parameters
     ----------
@@ -67,7 +72,7 @@ def run_experiment(
     out
         Folder of its results.
     quick, formats
-        As in `Publication`.
+        As in `Publication`; formats that are there already are made again.
     force
         Whether to run it in any case.
 
@@ -78,8 +83,10 @@ def run_experiment(
     """
     with _alone_in(out):
         recover(out)
-        if not force and is_current(out, experiment.script, quick=quick, formats=formats):
+        if experiment.shipped and not force and is_current(out, experiment.script, quick=quick, formats=formats):
             return "current"
+        known = (read_record(out) or {}).get("formats", ())
+        formats = tuple(each for each in FORMATS if each in (*formats, *known))
         main = _main_of(experiment.script)
         before = _stamp(out / RECORD)
         main(out, quick, formats)

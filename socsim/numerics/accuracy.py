@@ -72,7 +72,7 @@ class Meter:
         try:
             return list(pool.map(function, range(len(self.windows.tokens))))
         finally:
-            pool.shutdown(cancel_futures=True)  # an interrupted run does not begin the remaining windows
+            pool.shutdown(wait=False, cancel_futures=True)  # an interrupted run does not wait for the windows that are left
 
 
 @dataclass(frozen=True, eq=False)

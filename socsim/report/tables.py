@@ -100,7 +100,7 @@ def make_claims_table(claims: Sequence[tuple[str, Mapping[str, Any]]]) -> Table:
             Cell(claim["verdict"], ranks[claim["verdict"]], f"verdict {claim['verdict'].partition(' ')[0]}"),
             *(Cell(number_text(plain_text(claim[side]))) for side in ("published", "simulated")),
             Cell(claim["unit"]),
-            Cell(f"{claim['error_percent']:+.1f}"),
+            Cell(f"{claim['error_percent']:+.1f}", abs(claim["error_percent"])),
             Cell("fitted" if claim["fitted"] else "predicted"),
             Cell(name, href=f"#{name}"),
             Cell(PAPER.sub("", claim["source"])),

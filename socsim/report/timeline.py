@@ -39,9 +39,10 @@ def timeline_figure(run: Timeline) -> str:
         chosen = np.flatnonzero(families == key)
         start, end = run.start_ns[chosen] * MS, run.end_ns[chosen] * MS
         rows = [names[place] for place in run.processor[chosen].tolist()]
-        marker = {"color": family.color, "line": {"width": 0}, "pattern": _pattern(family)}
+        marker = {"color": family.color, "line": {"width": 0.5, "color": "white"}, "pattern": _pattern(family)}
         texts = [_details(run, index) for index in chosen.tolist()]
-        figure.add_bar(**_bar(start, end - start, rows), name=family.label, marker=marker, hovertext=texts, hoverinfo="text")
+        figure.add_bar(**_bar(start, end - start, rows), **_numbers(run, chosen.tolist(), family), name=family.label, marker=marker,
+                       hovertext=texts, hoverinfo="text")  # fmt: skip
     figure.add_scatter(**_dram(run))
     figure.update_layout(**_layout(names, 1.005 * end_ms, run.costs.achievable_bytes_per_s / 1e9))
     text: str = figure.to_json(engine="json")
@@ -81,6 +82,12 @@ def _bar(start_ms: Any, duration_ms: Any, rows: list[str]) -> dict[str, Any]:
     """Return what all bars have."""
     times = {"base": np.round(start_ms, DIGITS).tolist(), "x": np.round(duration_ms, DIGITS).tolist()}
     return {**times, "y": rows, "orientation": "h", "width": 0.8}
+
+
+def _numbers(run: Timeline, chosen: list[int], family: Family) -> dict[str, Any]:
+    """Return the chunk of each bar, written where there is room for it."""
+    chunks = [str(run.graph.subgraphs[index].chunk) for index in chosen]
+    return {"text": chunks, "textposition": "inside", "insidetextanchor": "middle", "textangle": 0, "textfont": {"color": family.text}}
 
 
 def _pattern(family: Family) -> dict[str, Any]:
@@ -131,6 +138,7 @@ def _layout(names: list[str], end_ms: float, achievable_gb_per_s: float) -> dict
         "bargap": 0,
         "dragmode": "pan",
         "hovermode": "closest",
+        "uniformtext": {"mode": "hide", "minsize": 10},
         "hoverlabel": {"align": "left", "bgcolor": "white", "font": {"color": "#111", "size": 12}, "bordercolor": "#444"},
         "showlegend": False,
         "margin": {"l": 48, "r": 8, "t": 8, "b": 44},

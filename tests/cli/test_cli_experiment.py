@@ -14,8 +14,10 @@ import pytest
 from command_line import call, call_well
 from filelock import FileLock
 
+from socsim.cli.console import make_console
+from socsim.cli.experiment import print_table
 from socsim.experiments.publication import read_record
-from socsim.experiments.running import Experiment, list_experiments
+from socsim.experiments.running import list_experiments
 
 SCRIPT = '''"""What is {name}?"""
 
@@ -44,6 +46,11 @@ def write_scripts(folder: Path, *names: str, pause: float = 0.0) -> list[str]:
     return [str(folder / f"{name}.py") for name in names]
 
 
+def ship(monkeypatch: pytest.MonkeyPatch, scripts: list[str]) -> None:
+    """Have scripts stand in for the shipped ones, of which all inputs are known."""
+    monkeypatch.setattr("socsim.experiments.running.experiment_files", lambda: {Path(script).stem: Path(script) for script in scripts})
+
+
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
@@ -56,16 +63,53 @@ def test_without_names_it_lists(capsys: pytest.CaptureFixture[str]) -> None:
     assert "How fast is prefill, by engine" in out
 
 
-def test_one_prints_its_tables_and_is_then_up_to_date(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    (script,) = write_scripts(tmp_path, "love")
-    out = call_well(capsys, "experiment", script, "--out", str(tmp_path / "out"), "--format", "svg").out
+def test_one_prints_its_tables_and_is_then_up_to_date(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ship(monkeypatch, write_scripts(tmp_path, "love"))
+    arguments = ("experiment", "love", "--out", str(tmp_path / "out"))
+    out = call_well(capsys, *arguments, "--format", "svg").out
     for words in ("What is love?", "Answers", "length (s)", "length of love", "-25.0", "roughly agrees", "love is short.", "written in"):
         assert words in out
-    out = call_well(capsys, "experiment", script, "--out", str(tmp_path / "out"), "--format", "svg").out
-    assert "up to date in" in out
+    assert "up to date in" in call_well(capsys, *arguments, "--format", "svg").out
     assert (tmp_path / "log.txt").read_text() == "love begins\nlove ends\n"
-    call_well(capsys, "experiment", script, "--out", str(tmp_path / "out"), "--force")
+    call_well(capsys, *arguments, "--force")
     assert (tmp_path / "log.txt").read_text() == "love begins\nlove ends\n" * 2
+
+
+def test_a_script_of_ones_own_always_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (script,) = write_scripts(tmp_path, "love")
+    for _ in range(2):  # it may read files that nobody knows of
+        assert "written in" in call_well(capsys, "experiment", script, "--out", str(tmp_path / "out")).out
+    assert (tmp_path / "log.txt").read_text() == "love begins\nlove ends\n" * 2
+
+
+def test_another_format_keeps_the_first(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ship(monkeypatch, write_scripts(tmp_path, "love"))
+    for name, formats in (("pdf", ["pdf"]), ("png", ["png", "pdf"])):
+        call_well(capsys, "experiment", "love", "--out", str(tmp_path / "out"), "--format", name)
+        record = read_record(tmp_path / "out" / "love")
+        assert record is not None
+        assert record["formats"] == formats
+
+
+def test_tables_fit_and_keep_what_was_published(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = ["model", *(f"number_{place}_tokens_per_s" for place in range(9)), "published_speed", "error_percent", "source"]
+    rows = [["phi-2", *(f"{1000 + row}.5" for _ in range(9)), f"17{row}", str(row), "a book"] for row in range(40)]
+    monkeypatch.setenv("COLUMNS", "80")
+    print_table(make_console(), columns, rows, "Speeds", "speeds.csv")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines[:-1])) <= 80
+    text = "\n".join(lines)
+    for words in (
+        "All rows: model phi-2",
+        "published",
+        "error",
+        "... 28 more rows in speeds.csv",
+        "... also in speeds.csv: number 5 (tokens/s), ",
+    ):
+        assert words in text
+    assert "a book" not in text
 
 
 def test_several_print_a_line_each_and_one_that_fails_keeps_no_other_back(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -84,15 +128,17 @@ def test_several_print_a_line_each_and_one_that_fails_keeps_no_other_back(capsys
 
 
 def test_all_are_the_shipped_ones(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scripts = write_scripts(tmp_path, "a", "b")
-    monkeypatch.setattr(
-        "socsim.experiments.running.list_experiments", lambda: [Experiment(Path(script).stem, Path(script)) for script in scripts]
-    )
-    assert "a (done)" in call_well(capsys, "experiment", "--all", "--quick", "--out", str(tmp_path / "out")).out
+    ship(monkeypatch, write_scripts(tmp_path, "a", "b"))
+    out = call_well(capsys, "experiment", "--all", "--quick", "--out", str(tmp_path / "out")).out
+    assert "a (done)" in out
+    assert "a is short." in out
     for name in ("a", "b"):
         record = read_record(tmp_path / "out" / name)
         assert record is not None
         assert record["quick"]
+    out = call_well(capsys, "experiment", "--all", "--quick", "--out", str(tmp_path / "out")).out
+    assert "a (up to date)" in out
+    assert "a is short." not in out  # it was said before
 
 
 @pytest.mark.parametrize(
@@ -102,6 +148,7 @@ def test_all_are_the_shipped_ones(capsys: pytest.CaptureFixture[str], tmp_path: 
         (["nowhere/a.py"], ["a.py: no such file"]),
         (["--all", "demo"], ["--all", "leave out demo"]),
         (["demo", "--format", "jpg"], ["unknown --format 'jpg'", "pdf, png, svg"]),
+        (["demo", "--out", "/dev/null"], ["--out '/dev/null': is no folder"]),
     ],
 )
 def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]) -> None:
@@ -160,11 +207,23 @@ def test_a_shipped_script_runs_as_a_program(tmp_path: Path) -> None:
     assert read_record(tmp_path / "npu_scaling") is not None
 
 
+DRIVER = """
+import sys
+from pathlib import Path
+import socsim.experiments.running as running
+from socsim.cli import main
+folder, out = map(Path, sys.argv[1:])
+running.experiment_files = lambda: {script.stem: script for script in sorted(folder.glob("?.py"))}
+main(["experiment", "--all", "--out", str(out)])
+"""
+"""Runs the scripts of a folder as if they were the shipped ones."""
+
+
 def test_killed_at_any_moment_it_goes_on(tmp_path: Path) -> None:
-    names = ("a", "b", "c")
-    scripts, out, moments = write_scripts(tmp_path, *names, pause=0.02), tmp_path / "out", random.Random(5)
-    command = [sys.executable, "-m", "socsim", "experiment", *scripts, "--out", str(out)]
-    for name in names:  # each is killed once in the middle of its work, and the last once more
+    names, out, moments = ("a", "b", "c"), tmp_path / "out", random.Random(5)
+    write_scripts(tmp_path, *names, pause=0.02)
+    command = [sys.executable, "-c", DRIVER, str(tmp_path), str(out)]
+    for name in names:  # each is killed once in the middle of its work
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not (out / name / ".partial" / "0.txt").exists():
             time.sleep(0.005)

@@ -214,7 +214,7 @@ def test_a_page_that_cannot_be_written(single: Experiment, tmp_path: Path) -> No
 
 
 def test_the_command(single: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("socsim.experiments.running.list_experiments", lambda: [single])
+    monkeypatch.setattr("socsim.experiments.running.experiment_files", lambda: {single.name: single.script})
     for arguments, state in (((), "done"), ((), "up to date"), (("--force",), "done")):
         with pytest.raises(SystemExit) as stop:
             main(["report", "--out", str(tmp_path / "out"), "--quick", *arguments])
