@@ -127,6 +127,16 @@ def test_energies_without_published_ones(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert record["conclusions"][2] == "No published energies are at hand to compare them with."
 
 
+def test_a_saving_is_of_figure_15(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    row = "snapdragon-8-gen-2,qwen1.5-1.8b,{},64,1,run.power_calibration=whole-device,prefill_energy_j,{},J,{},validation"
+    joules = (("llm-npu", 7, "Fig 7"), ("llm-npu", 2, "Fig 15"), ("mnn-cpu", 5, "Fig 15"), ("mlc-gpu", 9, "Fig 7"))
+    publish(monkeypatch, tmp_path, *(row.format(*each) for each in joules))
+    record = run_quick("prefill_energy", tmp_path / "out")
+    ratio = energy("mnn-cpu", 64, "whole-device")["prefill_energy_j"] / energy("llm-npu", 64, "whole-device")["prefill_energy_j"]
+    assert claims(record) == {"prefill energy of mnn-cpu over llm-npu (qwen1.5-1.8b, 64 tokens)": (2.5, near(ratio), "Fig 15", False)}
+    assert "Of 3 published energies" in record["conclusions"][2]
+
+
 def test_decode_steps_follow_the_prefills_token() -> None:
     row = load_script("end_to_end")["times"]("qwen1.5-1.8b", "llm-npu", CHAT)
     assert row["e2e_s"] == pytest.approx(row["ttft_s"] + row["decode_s"])
