@@ -13,10 +13,9 @@ from typing import Any
 
 from socsim.catalog import load_soc
 from socsim.experiments import FORMATS, Publication
-from socsim.experiments.scaling import SPEED, anomalies, by_run, moves, publish_scaling, scaled, scaling_rows, span
+from socsim.experiments.scaling import ENGINE, MODELS, PROMPTS, SOC, SPEED, anomalies, by_run, moves, publish_scaling, scaled, simulate
+from socsim.experiments.words import span
 
-SOC, ENGINE = "snapdragon-8-gen-3", "llm-npu"
-MODELS, PROMPTS = ("qwen1.5-1.8b", "gemma-2b", "llama-2-7b"), (256, 1024)
 FACTORS = (0.125, 0.25, 0.35, 0.5, 0.7, 1.0, 2.0, 4.0)
 QUICK = (0.25, 1.0, 4.0)
 DECODE = "decode_tokens_per_s"
@@ -29,7 +28,7 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
         out, __file__, quick=quick, formats=formats, soc=SOC, engine=ENGINE, models=models, prompts=PROMPTS, factors=factors
     ) as paper:
         rows = publish_scaling(
-            paper, "bandwidth_scaling", simulate(models, factors), "DRAM bandwidth",
+            paper, "bandwidth_scaling", simulate(models, points(factors), output_tokens=2), "DRAM bandwidth",
             {SPEED: "prefill (tokens/s)", DECODE: "decode (tokens/s)"}, unmarked=(DECODE,),
         )  # fmt: skip
         paper.conclude(conclusion(rows))
@@ -37,35 +36,33 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
         paper.conclude(anomalies(rows, faster=True))
 
 
-def simulate(models: Sequence[str], factors: Sequence[float]) -> list[dict[str, Any]]:
-    """Return rows of all models, prompt lengths and factors."""
+def points(factors: Sequence[float]) -> dict[float, dict[str, float]]:
+    """Return the overrides of each factor."""
     soc = load_soc(SOC)
     paths = [f"dram.{field}" for field in ("peak_bytes_per_s", "achievable_bytes_per_s")]
     paths += [f"processors.{name}.bandwidth_bytes_per_s" for name in soc.processors]
-    points = {factor: scaled(soc, paths, factor) for factor in factors}
-    usual = {"soc": SOC, "engine": ENGINE, "output_tokens": 2}
-    runs = [usual | {"model": model, "prompt_tokens": prompt} for model in models for prompt in PROMPTS]
-    return [row for run in runs for row in scaling_rows(run, points)]
+    return {factor: scaled(soc, paths, factor) for factor in factors}
 
 
 def conclusion(rows: Sequence[dict[str, Any]]) -> str:
-    """Say what the least and the most bandwidth do to prefill and decode, and why more does nothing for decode."""
+    """Say what the least and the most bandwidth do to prefill and decode, and how fast kernels can bring weights in at all."""
     runs = list(by_run(rows).values())
     least, most = runs[0][0]["factor"], runs[0][-1]["factor"]
-    spans = {}
-    for place, factor in ((0, least), (-1, most)):
-        for column in (SPEED, DECODE):
-            usual = [next(row[column] for row in run if row["factor"] == 1.0) for run in runs]
-            spans[factor, column] = span(run[place][column] / one for run, one in zip(runs, usual, strict=True))
     cpu, npu = (load_soc(SOC).processors[name] for name in ("cpu", "npu"))
     kernels = (npu.rates("int8").weight_bytes_per_s or 0.0, cpu.row_bytes_per_s or 0.0)
+    below = (kernels[0] / npu.bandwidth_bytes_per_s, kernels[1] / cpu.bandwidth_bytes_per_s)
     return (
-        f"DRAM bandwidth x{least:g} leaves {spans[least, SPEED]} of the prefill speed and {spans[least, DECODE]} of the decode speed; "
-        f"x{most:g} makes prefill {spans[most, SPEED]} and decode {spans[most, DECODE]} times as fast. More brings nothing, as kernels "
-        f"bring weights in at rates, fitted to measurements, of {kernels[0] / 1e9:.0f} GB/s on the NPU and, in decode, "
-        f"{kernels[1] / 1e9:.0f} on the CPU, where DRAM gives {npu.bandwidth_bytes_per_s / 1e9:.0f}; DRAM bounds decode below "
-        f"x{kernels[1] / cpu.bandwidth_bytes_per_s:.2f} only. Whether faster DRAM would raise those rates, the measurements cannot tell."
+        f"With DRAM bandwidth x{least:g} prefill keeps {span(ratios(runs, 0, SPEED))} of its speed and decode "
+        f"{span(ratios(runs, 0, DECODE))}; x{most:g} makes prefill {span(ratios(runs, -1, SPEED))} and decode "
+        f"{span(ratios(runs, -1, DECODE))} times as fast. Kernels bring weights in at {kernels[0] / 1e9:.0f} GB/s on the NPU and, in "
+        f"decode, {kernels[1] / 1e9:.0f} on the CPU, rates that are fitted to measurements; DRAM gives less than that below "
+        f"x{below[0]:.2f} and x{below[1]:.2f}. Whether faster DRAM would raise the rates, the measurements cannot tell."
     )
+
+
+def ratios(runs: Sequence[Sequence[dict[str, Any]]], place: int, column: str) -> list[float]:
+    """Return how many times as large a figure is at the first or the last factor as usual, in each run."""
+    return [run[place][column] / next(row[column] for row in run if row["factor"] == 1.0) for run in runs]
 
 
 if __name__ == "__main__":

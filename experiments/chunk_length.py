@@ -12,15 +12,15 @@ from typing import Any
 
 from socsim.catalog import load_model, load_soc
 from socsim.errors import SocsimError
-from socsim.experiments import FORMATS, Publication
+from socsim.experiments import FORMATS, Publication, errors_sentence, origin
+from socsim.experiments.grid import MODELS, OURS, PHONES
 from socsim.measurements import OperatorRow, load_operator_rows
 from socsim.plots import lines
 from socsim.prediction import predict_latency
 from socsim.runs import run
 
-SOC, ENGINE = "snapdragon-8-gen-3", "llm-npu"
-MODELS = ("qwen1.5-1.8b", "gemma-2b", "phi-2", "llama-2-7b", "mistral-7b")
-TABLE, SOURCE = "operators_llm_npu_fig8.csv", "Xu et al. 2025, Fig 8"
+SOC, ENGINE = PHONES[0], OURS
+TABLE = "operators_llm_npu_fig8.csv"
 GRAPHS = {"QKV": ("q_proj", "k_proj", "v_proj"), "FFN": ("gate_proj", "up_proj", "down_proj")}
 BOTH = "QKV and FFN"
 LENGTHS, USUAL, OTHERS = (32, 64, 128, 256, 512, 1024), 256, (64, 1024)
@@ -34,12 +34,8 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
     models, prompts = (MODELS[:2], PROMPTS[1:4]) if quick else (MODELS, PROMPTS)
     with Publication(out, __file__, quick=quick, formats=formats, soc=SOC, engine=ENGINE, models=models, prompt_tokens=prompts) as paper:
         graphs = with_sums([block_graph(row) for row in load_operator_rows() if row.where.startswith(TABLE)])
-        paper.table("graphs", graphs, "NPU graphs of one block by chunk length")
-        figure = lines(
-            graphs, x="chunk_tokens", y=LATENCIES[0], series="graph", panel="model", published=LATENCIES[1],
-            log_x=True, log_y=True, share_y=True, across=2, x_label="chunk (tokens)", y_label="latency (ms/token)",
-        )  # fmt: skip
-        paper.figure("graphs", figure, f"NPU graphs of one block on {SOC}; hollow: published")
+        if graphs:
+            publish_graphs(paper, graphs)
         runs = [prefill(model, prompt, length) for model in models for prompt in prompts for length in LENGTHS]
         paper.table("chunk_length", runs, "Time to first token and padding by chunk length")
         shown = [row | {"prompt": f"{row['prompt_tokens']:,} tokens"} for row in runs]
@@ -54,6 +50,16 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
         judge(paper, graphs, best)
 
 
+def publish_graphs(paper: Publication, graphs: Sequence[Row]) -> None:
+    """Publish measured graphs of a block beside modeled ones."""
+    paper.table("graphs", graphs, "NPU graphs of one block by chunk length")
+    figure = lines(
+        graphs, x="chunk_tokens", y=LATENCIES[0], series="graph", panel="model", published=LATENCIES[1],
+        log_x=True, log_y=True, share_y=True, across=2, x_label="chunk (tokens)", y_label="latency (ms/token)",
+    )  # fmt: skip
+    paper.figure("graphs", figure, f"NPU graphs of one block on {SOC}; hollow: published")
+
+
 def block_graph(row: OperatorRow) -> Row:
     """Return a measured graph of a block with what the cost model says of it, each by token."""
     widths, rows = [(product.inner, product.columns) for product in row.products], row.products[0].rows
@@ -62,7 +68,8 @@ def block_graph(row: OperatorRow) -> Row:
     if model is None:
         raise SocsimError(f"{row.where}: these products are no {' or '.join(GRAPHS)} of {', '.join(MODELS)}")
     modeled, measured = (1e3 * seconds / rows for seconds in (predict_latency(row, load_soc(row.soc)), row.latency_s))
-    return compared({"soc": row.soc, "model": model, "graph": graph, "chunk_tokens": rows}, modeled, measured, row.source)
+    named = {"soc": row.soc, "model": model, "graph": graph, "chunk_tokens": rows}
+    return compared(named, modeled, measured) | {"source": row.source, "fitted": row.split == "calibration"}
 
 
 def shapes(model: str, names: Sequence[str]) -> list[tuple[int, int]]:
@@ -71,19 +78,20 @@ def shapes(model: str, names: Sequence[str]) -> list[tuple[int, int]]:
     return [known[name] for name in names if name in known]
 
 
-def compared(named: Row, modeled: float, measured: float, source: str) -> Row:
+def compared(named: Row, modeled: float, measured: float) -> Row:
     """Return latencies by token with their error."""
-    return named | {LATENCIES[0]: modeled, LATENCIES[1]: measured, "error_percent": 100.0 * (modeled / measured - 1.0), "source": source}
+    return named | {LATENCIES[0]: modeled, LATENCIES[1]: measured, "error_percent": 100.0 * (modeled / measured - 1.0)}
 
 
 def with_sums(graphs: Sequence[Row]) -> list[Row]:
-    """Return graphs, and for each model and chunk length all of them together."""
+    """Return graphs, and for each model and chunk length all of them together, where all were measured."""
     sums = []
     for soc, model, length in dict.fromkeys((row["soc"], row["model"], row["chunk_tokens"]) for row in graphs):
         own = [row for row in graphs if (row["soc"], row["model"], row["chunk_tokens"]) == (soc, model, length)]
-        named = {"soc": soc, "model": model, "graph": BOTH, "chunk_tokens": length}
-        modeled, measured = (sum(row[name] for row in own) for name in LATENCIES)
-        sums.append(compared(named, modeled, measured, own[0]["source"]))
+        if {row["graph"] for row in own} == set(GRAPHS):
+            named = {"soc": soc, "model": model, "graph": BOTH, "chunk_tokens": length}
+            modeled, measured = (sum(row[name] for row in own) for name in LATENCIES)
+            sums.append(compared(named, modeled, measured) | origin(own))
     return [*graphs, *sums]
 
 
@@ -124,22 +132,14 @@ def best_length(runs: Sequence[Row], model: str, prompt: int) -> Row:
 
 def judge(paper: Publication, graphs: Sequence[Row], best: Sequence[Row]) -> None:
     """Compare what chunk length does to a block's graphs, and say which one prompts should have."""
-    sums = {(row["model"], row["chunk_tokens"]): row for row in graphs if row["graph"] == BOTH}
-    found = []
-    for model in dict.fromkeys(model for model, _ in sums):
-        lengths = [length for other, length in sums if other == model]
-        modeled, said = (min(lengths, key=lambda length: sums[model, length][name]) for name in LATENCIES)
-        paper.claim(f"chunk length with the least latency per token of {BOTH} ({model})", said, modeled, "tokens", SOURCE, fitted=True)
-        found.append(f"{modeled:,} tokens for {model}" + ("" if modeled == said else f" (published: {said:,})"))
-        for length in OTHERS:
-            modeled_ratio, said_ratio = (sums[model, length][name] / sums[model, USUAL][name] for name in LATENCIES)
-            what = f"latency per token of {BOTH} at {length:,} over {USUAL} tokens ({model})"
-            paper.claim(what, said_ratio, modeled_ratio, "x", SOURCE, fitted=True)
-    errors = [abs(row["error_percent"]) for row in graphs if row["graph"] != BOTH]
-    paper.conclude(
-        f"A block's QKV and FFN graphs take the least time per token with chunks of {' and '.join(found)}; their modeled latency, "
-        f"which is fitted to them, is off by {sum(errors) / len(errors):.0f} % on average and {max(errors):.0f} % at worst."
-    )
+    sums = [row for row in graphs if row["graph"] == BOTH]
+    found = [
+        claim_lengths(paper, model, [row for row in sums if row["model"] == model]) for model in dict.fromkeys(row["model"] for row in sums)
+    ]
+    single = [row | {"chunk": f"chunks of {row['chunk_tokens']:,} tokens"} for row in graphs if row["graph"] != BOTH]
+    if found:
+        paper.conclude(f"A block's {BOTH} graphs take the least time per token with chunks of {' and '.join(found)}.")
+    paper.conclude(errors_sentence(single, "latencies of such graphs", ("graph", "model", "chunk")))
     worst = max(best, key=lambda row: row["longer_percent"])
     rest = [row["longer_percent"] for row in best if row["prompt_tokens"] > USUAL]
     soonest = sum(row["longer_percent"] == 0.0 for row in best)
@@ -148,6 +148,20 @@ def judge(paper: Publication, graphs: Sequence[Row], best: Sequence[Row]) -> Non
         f"{max(rest):.0f} % later with them if the prompt is longer than a chunk. Without shorter graphs, they cost most in "
         f"{worst['model']} with {worst['prompt_tokens']:,} tokens ({worst['longer_percent']:+.0f} % over {worst['best_chunk_tokens']})."
     )
+
+
+def claim_lengths(paper: Publication, model: str, sums: Sequence[Row]) -> str:
+    """Compare which chunk length takes the least time per token, and what other lengths take; return the first in words."""
+    by_length = {row["chunk_tokens"]: row for row in sums}
+    modeled, said = (min(by_length, key=lambda length: by_length[length][name]) for name in LATENCIES)
+    paper.claim(f"chunk length with the least latency per token of {BOTH} ({model})", said, modeled, "tokens", **origin(sums))
+    for length in OTHERS:
+        pair = [by_length[each] for each in (length, USUAL) if each in by_length]
+        if len(pair) == 2 and pair[0]["source"] == pair[1]["source"]:
+            simulated, published = (pair[0][name] / pair[1][name] for name in LATENCIES)
+            what = f"latency per token of {BOTH} at {length:,} over {USUAL} tokens ({model})"
+            paper.claim(what, published, simulated, "x", **origin(pair))
+    return f"{modeled:,} tokens for {model} (published: {said:,})"
 
 
 if __name__ == "__main__":

@@ -6,21 +6,22 @@ they would, but the model was not trained for them. The paper measures up to 1,0
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from socsim.bottlenecks import ttft_without
 from socsim.catalog import load_model
 from socsim.cost import PARTS
 from socsim.errors import SocsimError
-from socsim.experiments import FORMATS, Publication, beside_published
+from socsim.experiments import FORMATS, Publication, beside_published, errors_sentence, origin
+from socsim.experiments.bounds import PROCESSORS, bound_of
+from socsim.experiments.grid import OURS, PHONES
+from socsim.experiments.words import changes
 from socsim.plots import lines
 from socsim.runs import Result, run
 
-SOC, MODEL, SOURCE = "snapdragon-8-gen-3", "gemma-2b", "Xu et al. 2025, Fig 14"
-OURS, IN_ORDER, CPU, GPU = "llm-npu", "llm-npu in order", "llama.cpp-cpu", "tflite-gpu"
+SOC, MODEL = PHONES[0], "gemma-2b"
+IN_ORDER, CPU, GPU = f"{OURS} in order", "llama.cpp-cpu", "tflite-gpu"
 SYSTEMS: dict[str, tuple[str, dict[str, Any]]] = {
     CPU: (CPU, {}),
     GPU: (GPU, {}),
@@ -45,13 +46,14 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
         for length in lengths:
             paper.step(f"{length:,} tokens")
             rows += [prefill(system, length) for system in SYSTEMS]
-        rows = beside_published(rows, SPEED, SPEED)
+        rows = beside_published(rows, SPEED, SPEED, place="Fig 14")
         paper.table("long_prompts", rows, f"Prefill of {MODEL} by prompt length; linear, attention, float: busy time of all processors")
         axes: dict[str, Any] = {"x": "prompt_tokens", "y": "value", "log_x": True, "x_label": "prompt (tokens)", "panel": "panel"}
         beyond = f"; prompts above {load_model(MODEL).max_position_embeddings:,} tokens exceed the model's context"
+        hollow = "; hollow: published" if any(row[PUBLISHED] is not None for row in rows) else ""
         points = panels(rows, {SPEED: "prefill speed (tokens/s)", ENERGY: "prefill energy (J/token)"})
         figure = lines(points, series="system", published="published", log_y=True, y_label="", across=2, **axes)
-        paper.figure("speed", figure, f"Prefill of {MODEL} on {SOC}, power of the whole device; hollow: published{beyond}")
+        paper.figure("speed", figure, f"Prefill of {MODEL} on {SOC}, power of the whole device{hollow}{beyond}")
         points = panels(rows, {"peak_memory_gb": "peak memory (GB)", BUBBLES: "NPU bubble rate (%)"})
         figure = lines(points, series="system", y_label="", across=2, **axes)
         paper.figure("memory", figure, f"Memory and NPU bubbles of {MODEL} on {SOC}{beyond}")
@@ -96,15 +98,11 @@ def figures(result: Result) -> Row:
 
 
 def bottleneck(result: Result) -> Row:
-    """Return the resource that would help most if it were free, with the work that takes most of it, and how much it would help."""
-    without, busy_s = ttft_without(result, result.timeline.scheduler), busy_by_part(result)
-    free = min(without, key=lambda resource: (without[resource], resource))
-    name, _, compute = free.partition("_")
-    heaviest = max(PARTS_S, key=lambda part: busy_s.get((name, part), 0.0))
-    return {
-        "bottleneck": f"{name.upper()} {heaviest}" if compute == "compute" else free.replace("_", " "),
-        "speed_up_if_free": result.record["ttft_s"] / without[free],
-    }
+    """Return what bounds a run, with the kind of work that takes most of it if it is a processor's, and the gain without it."""
+    bound = bound_of(result)
+    processor, busy_s = PROCESSORS.get(bound.bottleneck), busy_by_part(result)
+    heaviest = max(PARTS_S, key=lambda part: busy_s[processor, part]) if processor else None
+    return {"bottleneck": bound.bottleneck, "heaviest_work": heaviest, "gain_if_free": bound.gain_if_free}
 
 
 def busy_by_part(result: Result) -> dict[tuple[str, str], float]:
@@ -132,40 +130,56 @@ def judge(paper: Publication, rows: Sequence[Row]) -> None:
     """Compare how speed grows with the prompt where it was published, and say what bounds long prompts."""
     known = {system: {row["prompt_tokens"]: row for row in rows if row["system"] == system and row[SPEED]} for system in SYSTEMS}
     for system, found in known.items():
-        if SHORT in found and LONG in found and found[SHORT][PUBLISHED] and found[LONG][PUBLISHED]:
-            said, simulated = (found[LONG][name] / found[SHORT][name] for name in (PUBLISHED, SPEED))
-            paper.claim(f"prefill speed of {system} at {LONG:,} over {SHORT} tokens ({MODEL})", said, simulated, "x", SOURCE, fitted=True)
-    ours = [*known[OURS].values()]
+        ends = [found[length] for length in (SHORT, LONG) if length in found and found[length][PUBLISHED] is not None]
+        if len(ends) == 2 and ends[0]["source"] == ends[1]["source"]:
+            said, simulated = (ends[1][name] / ends[0][name] for name in (PUBLISHED, SPEED))
+            paper.claim(f"prefill speed of {system} at {LONG:,} over {SHORT} tokens ({MODEL})", said, simulated, "x", **origin(ends))
+    paper.conclude(growth([*known[OURS].values()]))
+    paper.conclude(crossings(known))
+    longest = max((row["prompt_tokens"] for row in rows if row[PUBLISHED] is not None), default=None)
+    beyond = f" All beyond {longest:,} tokens is extrapolated." if longest else ""
+    paper.conclude(errors_sentence(rows, "speeds", ("system", "prompt_tokens")) + beyond)
+
+
+def growth(ours: Sequence[Row]) -> str:
+    """Say how speed, energy, memory and bubbles change up to the longest prompt, and what bounds it."""
     best, last = max(ours, key=lambda row: row[SPEED]), ours[-1]
-    moves = next((row for row in ours if row["bottleneck"] != ours[0]["bottleneck"]), None)
-    then = f", from {moves['prompt_tokens']:,} on by {moves['bottleneck']}" if moves else ""
-    paper.conclude(
-        f"{OURS} prefills {MODEL} fastest with {best['prompt_tokens']:,} tokens, at {best[SPEED]:.0f} tokens/s; with "
-        f"{last['prompt_tokens']:,} it reaches {last[SPEED]:.0f} tokens/s, takes {last[ENERGY] / best[ENERGY]:.1f} times the energy a "
-        f"token and {last['peak_memory_gb']:.1f} GB, and the bubble rate of its NPU is {last[BUBBLES]:.0f} %. With "
-        f"{ours[0]['prompt_tokens']:,} tokens it is bound by {ours[0]['bottleneck']}{then}."
-    )
-    above = {system: first_length(found, lambda row: row["attention_s"] > row["linear_s"]) for system, found in known.items()}
-    crossed = [f"{length:,} ({system})" for system, length in above.items() if length and system != IN_ORDER]
-    gains = [100.0 * (row[SPEED] / known[IN_ORDER][length][SPEED] - 1.0) for length, row in known[OURS].items()]
-    passes = first_length(known[GPU], lambda row: row[SPEED] > known[OURS][row["prompt_tokens"]][SPEED])
-    paper.conclude(
-        (
-            f"Attention takes longer than all linears from {', '.join(crossed)} tokens on. "
-            if crossed
-            else "Linears take longest throughout. "
-        )
-        + f"Out-of-order execution changes the speed of in-order by {min(gains):+.0f} to {max(gains):+.0f} %. {GPU} "
-        + (f"is faster than {OURS} from {passes:,} tokens on" if passes else f"is slower than {OURS} throughout")
-        + f"; what attention takes is fitted to at most {LONG:,} tokens, and on the GPU to nothing: there it runs at the peak of products."
+    bounds = [row["bottleneck"] + (f" ({row['heaviest_work']})" if row["heaviest_work"] else "") for row in ours]
+    lengths = [f"{row['prompt_tokens']:,}" for row in ours]
+    return (
+        f"{OURS} prefills {MODEL} fastest with {best['prompt_tokens']:,} tokens, at {best[SPEED]:.0f} tokens/s and "
+        f"{1e3 * best[ENERGY]:.1f} mJ a token. With {lengths[-1]}, the longest prompt, these are {last[SPEED]:.0f} tokens/s and "
+        f"{1e3 * last[ENERGY]:.1f} mJ; it takes {last['peak_memory_gb']:.1f} GB, and the bubble rate of the NPU is {last[BUBBLES]:.0f} %. "
+        f"What bounds the prefill, by rising length from {lengths[0]} tokens on: {changes([*zip(lengths, bounds, strict=True)])}."
     )
 
 
-def first_length(found: dict[int, Row], holds: Callable[[Row], bool]) -> int | None:
-    """Return the first prompt length from which on something holds."""
-    lengths = sorted(found, reverse=True)
-    last = [*itertools.takewhile(lambda length: holds(found[length]), lengths)]
-    return last[-1] if last else None
+def crossings(known: dict[str, dict[int, Row]]) -> str:
+    """Say where attention outgrows linears, what the order of subgraphs brings, and where the GPU is the faster one."""
+    ours, in_order = known[OURS], known[IN_ORDER]
+    heavy: dict[str, list[str]] = {}
+    for system, found in known.items():
+        if system != IN_ORDER:  # does the same work
+            heavy.setdefault(where(found, lambda row: row["attention_s"] > row["linear_s"]), []).append(system)
+    gains = [100.0 * (row[SPEED] / in_order[length][SPEED] - 1.0) for length, row in ours.items() if length in in_order]
+    faster = where(known[GPU], lambda row: row["prompt_tokens"] in ours and row[SPEED] > ours[row["prompt_tokens"]][SPEED])
+    places = [f"{place} ({', '.join(systems)})" for place, systems in heavy.items()]
+    return (
+        f"Attention takes longer than all linears {', '.join(places)}. "
+        f"Out-of-order execution changes the speed of in-order by {min(gains):+z.0f} to {max(gains):+z.0f} %. {GPU} is faster than {OURS} "
+        f"{faster}."
+    )
+
+
+def where(found: dict[int, Row], holds: Callable[[Row], bool]) -> str:
+    """Say with which prompt lengths something holds."""
+    lengths = sorted(found)
+    held = [length for length in lengths if holds(found[length])]
+    if not held:
+        return "at no length"
+    if held == lengths[-len(held) :]:
+        return f"from {held[0]:,} tokens on"
+    return f"with {' and '.join(f'{length:,}' for length in held)} tokens"
 
 
 if __name__ == "__main__":

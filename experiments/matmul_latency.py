@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from socsim.catalog import load_soc
-from socsim.experiments import FORMATS, Publication, geometric_mean
-from socsim.measurements import load_operator_rows
+from socsim.experiments import FORMATS, Publication, errors_sentence, geometric_mean, origin
+from socsim.experiments.grid import OURS, PHONES
+from socsim.measurements import OperatorRow, load_operator_rows
 from socsim.plots import latency_by_shape
 from socsim.plots.roofline import attainable_tops, roofline
 from socsim.runs import make_case
 from socsim.validation import validate_operators
 
-SOC, MODEL, ENGINES = "snapdragon-8-gen-3", "qwen1.5-1.8b", ("llm-npu", "llama.cpp-cpu", "mlc-gpu")
-OURS, PROMPT, QUICK_PROMPT = ENGINES[0], 1024, 256
-TABLE, SOURCE = "operators_llm_npu_table3.csv", "Xu et al. 2025, Table 3"
+SOC, MODEL, ENGINES = PHONES[0], "qwen1.5-1.8b", (OURS, "llama.cpp-cpu", "mlc-gpu")
+PROMPT, QUICK_PROMPT = 1024, 256
+TABLE = "operators_llm_npu_table3.csv"
 NPU, CPU, GPU, SLOW = ("npu", "int8"), ("cpu", "int8"), ("gpu", "fp16"), ("npu", "software-2024")
+WAYS = {CPU: "CPU int8", GPU: "GPU fp16", SLOW: "NPU fp16 with the software of 2024"}
+"""What int8 on the NPU is compared with."""
 TERA, GIGA = 1e12, 1e9
 Row = dict[str, Any]
 
@@ -31,44 +34,46 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
     prompt = QUICK_PROMPT if quick else PROMPT
     with Publication(out, __file__, quick=quick, formats=formats, soc=SOC, model=MODEL, engines=ENGINES, prompt_tokens=prompt) as paper:
         measured = [row for row in load_operator_rows() if row.where.startswith(TABLE) or not quick]
-        validated: list[Row] = [
-            {str(name): value for name, value in row.items()} for row in validate_operators(measured).to_dict("records")
-        ]
-        rows = [product(row) for row in validated]
-        paper.table("products", rows, "Latency of matrix products, modeled and measured; 'A >B': B's input is made from what stands before")
-        paper.figure("products", latency_by_shape(validated), f"Matrix products on {SOC}; hollow: measured")
-        own = [row for row, source in zip(rows, measured, strict=True) if source.where.startswith(TABLE)]
-        ratios = speed_ups(own)
-        paper.table("speed_ups", ratios, "How many times as fast int8 on the NPU is, by product of Table 3")
+        rows, ratios = publish_products(paper, measured) if measured else ([], [])
         points = [point for engine in ENGINES for point in subgraphs(engine, prompt)]
         large = [point for point in points if point["stage"] != "final_norm"]  # one row, far below all others
-        paper.figure(
-            "roofline",
-            roofline(peaks(), large),
-            f"Subgraphs of {MODEL} ({prompt:,} prompt tokens, one decode step) under what {SOC} attains",
-        )
+        what = f"Subgraphs of {MODEL} ({prompt:,} prompt tokens, one decode step)"
+        paper.figure("roofline", roofline(peaks(), large), f"{what} under what {SOC} attains")
         paper.table("subgraphs", points, "Subgraphs under the roofline; attained: share of what bandwidth and peak of the data type allow")
-        judge(paper, rows, ratios, points)
+        judge(paper, rows, ratios)
+        paper.conclude(nearest(points))
+
+
+def publish_products(paper: Publication, measured: Sequence[OperatorRow]) -> tuple[list[Row], list[Row]]:
+    """Publish measured products beside modeled ones, and return both, with the speed-ups of those in Table 3."""
+    validated: list[Row] = [{str(name): value for name, value in row.items()} for row in validate_operators(measured).to_dict("records")]
+    rows = [product(row) for row in validated]
+    paper.table("products", rows, "Latency of matrix products, modeled and measured; 'A >B': B's input is made from what stands before")
+    paper.figure("products", latency_by_shape(validated), f"Matrix products on {SOC}; hollow: measured")
+    ratios = speed_ups([row for row, source in zip(rows, measured, strict=True) if source.where.startswith(TABLE)])
+    paper.table("speed_ups", ratios, "How many times as fast int8 on the NPU is, by product of Table 3")
+    return rows, ratios
 
 
 def product(row: Row) -> Row:
     """Return a modeled and a measured product as it stands in the table."""
     named = {name: row[name] for name in ("soc", "processor", "data_type", "shape")}
     latencies = {"latency_ms": 1e3 * row["predicted_s"], "published_latency_ms": 1e3 * row["measured_s"]}
-    return named | latencies | {name: row[name] for name in ("error_percent", "split", "source")}
+    about = {"error_percent": row["error_percent"], "source": row["source"], "fitted": row["split"] == "calibration"}
+    return named | latencies | about
 
 
 def speed_ups(rows: Sequence[Row]) -> list[Row]:
-    """Return how many times as fast int8 on the NPU is as each other way, published and modeled, for each product."""
+    """Return how many times as fast int8 on the NPU is as each other way that was measured in the same place, for each product."""
     known = {(row["shape"], row["processor"], row["data_type"]): row for row in rows}
     found = []
     for shape in dict.fromkeys(row["shape"] for row in rows):
-        for way in (CPU, GPU, SLOW):
-            ours, other = known[shape, *NPU], known[shape, *way]
-            speed_up, said = (other[name] / ours[name] for name in ("latency_ms", "published_latency_ms"))
-            error = 100.0 * (speed_up / said - 1.0)
-            named = {"shape": shape, "processor": way[0], "data_type": way[1]}
-            found.append(named | {"speed_up": speed_up, "published_speed_up": said, "error_percent": error})
+        for way in WAYS:
+            ours, other = known.get((shape, *NPU)), known.get((shape, *way))
+            if ours and other and ours["source"] == other["source"]:
+                speed_up, said = (other[name] / ours[name] for name in ("latency_ms", "published_latency_ms"))
+                named = {"shape": shape, "processor": way[0], "data_type": way[1], "speed_up": speed_up, "published_speed_up": said}
+                found.append(named | {"error_percent": 100.0 * (speed_up / said - 1.0)} | origin([ours, other]))
     return found
 
 
@@ -125,30 +130,32 @@ def subgraphs(engine: str, prompt: int) -> list[Row]:
     return list(found.values())
 
 
-def judge(paper: Publication, rows: Sequence[Row], ratios: Sequence[Row], points: Sequence[Row]) -> None:
-    """Compare the speed-ups of Table 3, and say how far products are off and subgraphs from their roofs."""
-    means = {}
-    for way, what in ((CPU, "CPU int8"), (GPU, "GPU fp16"), (SLOW, "NPU fp16 with the software of 2024")):
+def judge(paper: Publication, rows: Sequence[Row], ratios: Sequence[Row]) -> None:
+    """Compare the speed-ups of Table 3, and say how far products are off."""
+    told = []
+    for way, what in WAYS.items():
         chosen = [row for row in ratios if (row["processor"], row["data_type"]) == way]
-        said, modeled = (geometric_mean(row[name] for row in chosen) or 0.0 for name in ("published_speed_up", "speed_up"))
-        paper.claim(f"NPU int8 products over {what}, geometric mean of {len(chosen)} products", said, modeled, "x", SOURCE, fitted=True)
-        means[way] = modeled, said
-    worst = max(rows, key=lambda row: abs(row["error_percent"]))
-    mean = sum(abs(row["error_percent"]) for row in rows) / len(rows)
-    paper.conclude(
-        f"In int8 the NPU multiplies {means[CPU][0]:.1f} times as fast as the CPU (published: {means[CPU][1]:.1f}) and {means[GPU][0]:.1f} "
-        f"times as fast as the GPU in fp16 ({means[GPU][1]:.1f}); with the software of 2024 its own fp16 takes {means[SLOW][0]:.0f} times "
-        f"as long ({means[SLOW][1]:.0f}). The model is off by {mean:.0f} % on average over {len(rows)} products, "
-        f"{sum(row['split'] == 'calibration' for row in rows)} of which it is fitted to, and by {worst['error_percent']:+.0f} % at worst "
-        f"({worst['processor'].upper()} {worst['data_type']}, {worst['shape']})."
-    )
-    linears = [point for point in points if point["engine"] == OURS and point["processor"] == "npu" and point["data_type"] == "int8"]
-    best = max(linears, key=lambda point: point["attained_percent"])
-    decode = next(point for point in points if point["engine"] == OURS and point["stage"] == "decode")
-    paper.conclude(
-        f"No int8 subgraph of {OURS} is near its roof: the best, {best['stage']}, attains {best['attained_percent']:.0f} % of what its "
-        f"{best['intensity_ops_per_byte']:.0f} operations a byte allow, as laying inputs out and starting products take most of the rest; "
-        f"a decode step on the CPU attains {decode['attained_percent']:.0f} % at {decode['intensity_ops_per_byte']:.1f} operations a byte."
+        said, modeled = (geometric_mean(row[name] for row in chosen) for name in ("published_speed_up", "speed_up"))
+        if said is not None and modeled is not None:
+            named = f"NPU int8 products over {what}, geometric mean of {len(chosen)} products"
+            paper.claim(named, said, modeled, "x", **origin(chosen))
+            digits = 0 if said >= 100.0 else 1
+            told.append(f"{modeled:.{digits}f} times as fast as {what} (published: {said:.{digits}f})")
+    if told:
+        paper.conclude(f"In int8 the NPU multiplies {', '.join(told)}.")
+    fitted = f" The model is fitted to {sum(row['fitted'] for row in rows)} of them." if rows else ""
+    paper.conclude(errors_sentence(rows, "latencies of products", ("processor", "data_type", "shape")) + fitted)
+
+
+def nearest(points: Sequence[Row]) -> str:
+    """Say how near int8 subgraphs on the NPU, and decode steps, come to their roofs."""
+    ours = [point for point in points if point["engine"] == OURS]
+    linears = [point for point in ours if (point["processor"], point["data_type"]) == NPU]
+    best, decode = max(linears, key=lambda point: point["attained_percent"]), next(point for point in ours if point["stage"] == "decode")
+    return (
+        f"Of the int8 subgraphs of {OURS} on the NPU, {best['stage']} comes nearest to its roof: it attains "
+        f"{best['attained_percent']:.0f} % of what its {best['intensity_ops_per_byte']:.0f} operations a byte allow. A decode step on "
+        f"the {decode['processor'].upper()} attains {decode['attained_percent']:.0f} % at {decode['intensity_ops_per_byte']:.1f}."
     )
 
 

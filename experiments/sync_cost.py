@@ -12,10 +12,9 @@ from typing import Any
 
 from socsim.catalog import load_engine, load_soc
 from socsim.experiments import FORMATS, Publication
-from socsim.experiments.scaling import SPEED, anomalies, by_run, moves, publish_scaling, scaled, scaling_rows, span
+from socsim.experiments.scaling import ENGINE, MODELS, PROMPTS, SOC, SPEED, anomalies, by_run, moves, publish_scaling, scaled, simulate
+from socsim.experiments.words import span
 
-SOC, ENGINE = "snapdragon-8-gen-3", "llm-npu"
-MODELS, PROMPTS = ("qwen1.5-1.8b", "gemma-2b", "llama-2-7b"), (256, 1024)
 FACTORS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 QUICK = (0.0, 1.0, 16.0)
 
@@ -37,7 +36,7 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
         factors=factors,
     ) as paper:
         rows = publish_scaling(
-            paper, "sync_cost", simulate(models, factors, mechanism), "synchronization",
+            paper, "sync_cost", simulate(models, points(mechanism, factors)), "synchronization",
             {SPEED: "prefill (tokens/s)", "npu_bubble_rate": "NPU bubble rate"},
         )  # fmt: skip
         paper.conclude(conclusion(rows, 1e6 * load_soc(SOC).synchronization[mechanism].latency_s))
@@ -45,25 +44,24 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
         paper.conclude(anomalies(rows, faster=False))
 
 
-def simulate(models: Sequence[str], factors: Sequence[float], mechanism: str) -> list[dict[str, Any]]:
-    """Return rows of all models, prompt lengths and factors."""
+def points(mechanism: str, factors: Sequence[float]) -> dict[float, dict[str, float]]:
+    """Return the overrides of each factor."""
     soc = load_soc(SOC)
     paths = [f"synchronization.{mechanism}.{field}" for field in ("latency_s", "launch_work_s")]
-    points = {factor: scaled(soc, paths, factor) for factor in factors}
-    runs = [{"soc": SOC, "model": model, "engine": ENGINE, "prompt_tokens": prompt} for model in models for prompt in PROMPTS]
-    return [row for run in runs for row in scaling_rows(run, points)]
+    return {factor: scaled(soc, paths, factor) for factor in factors}
 
 
 def conclusion(rows: Sequence[dict[str, Any]], latency_us: float) -> str:
-    """Say what free and what dear synchronization do, by prompt length."""
+    """Say what the least and the greatest factor do, by prompt length."""
     parts = []
     for prompt in PROMPTS:
         runs = [run for (_, tokens), run in by_run(rows).items() if tokens == prompt]
+        least, greatest = (runs[0][place]["factor"] for place in (0, -1))
         parts.append(
-            f"at {prompt:,} tokens none at all makes prefill {span(run[0]['speed_up'] for run in runs)} times as fast, "
-            f"x{rows[-1]['factor']:g} makes it take {span(1.0 / run[-1]['speed_up'] for run in runs)} times as long"
+            f"at {prompt:,} tokens prefill is {span(run[0]['speed_up'] for run in runs)} times as fast with x{least:g}, "
+            f"and takes {span(1.0 / run[-1]['speed_up'] for run in runs)} times as long with x{greatest:g}"
         )
-    return f"A hand-over has a latency of {latency_us:.0f} us; {'; '.join(parts)}, as other chunks hide most of it."
+    return f"A hand-over has a latency of {latency_us:.0f} µs; {'; '.join(parts)}."
 
 
 if __name__ == "__main__":

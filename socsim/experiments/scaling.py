@@ -7,31 +7,23 @@ from itertools import pairwise
 from typing import Any
 
 import socsim
-from socsim.bottlenecks import ttft_without
 from socsim.errors import SocsimError
+from socsim.experiments.bounds import NOTHING, RESOURCES, bound_of
 from socsim.experiments.energy import energies
+from socsim.experiments.grid import OURS, PHONES
 from socsim.experiments.publication import Publication
-from socsim.experiments.published import beside_published
+from socsim.experiments.published import beside_published, without
+from socsim.experiments.words import changes
 from socsim.palette import SERIES
 from socsim.plots.scaling import marked_lines
+from socsim.runs import Result
 from socsim.specs import SoC
 
 Row = dict[str, Any]
 
+SOC, ENGINE, MODELS, PROMPTS = PHONES[0], OURS, ("qwen1.5-1.8b", "gemma-2b", "llama-2-7b"), (256, 1024)
+"""What is run in all what-ifs; a prompt of one chunk, and one of several."""
 SPEED = "prefill_tokens_per_s"
-RESOURCES = {
-    "npu_compute": "NPU",
-    "cpu_compute": "CPU work",
-    "gpu_compute": "GPU",
-    "synchronization": "synchronization",
-    "weight_streaming": "DRAM",
-    "contention": "sharing of DRAM",
-}
-"""What may bound a prefill, by its name in `socsim.bottlenecks.ttft_without`."""
-NOTHING = "none alone"
-"""Bottleneck of a run that no resource would make faster alone."""
-LEAST_GAIN = 1.005
-"""Gains below this are none: they would be printed as 1.00."""
 LOOKS = dict(zip((*RESOURCES.values(), NOTHING), SERIES, strict=False))
 LEAST_LOSS = 0.001
 """Share of the TTFT by which a step has to make a prefill slower to count as an anomaly."""
@@ -57,6 +49,13 @@ def _figure(soc: SoC, path: str) -> float:
     return float(node)
 
 
+def simulate(models: Iterable[str], points: Mapping[float, Mapping[str, Any]], output_tokens: int = 1) -> list[Row]:
+    """Return the rows of a what-if: all models and prompt lengths at all factors, each given with its overrides."""
+    usual = {"soc": SOC, "engine": ENGINE, "output_tokens": output_tokens}
+    runs = [usual | {"model": model, "prompt_tokens": prompt} for model in models for prompt in PROMPTS]
+    return [row for run in runs for row in scaling_rows(run, points)]
+
+
 def scaling_rows(base: Mapping[str, Any], points: Mapping[float, Mapping[str, Any]]) -> list[Row]:
     """Simulate a run at each point of a what-if, and say which resource bounds its prefill there.
 
@@ -71,26 +70,28 @@ def scaling_rows(base: Mapping[str, Any], points: Mapping[float, Mapping[str, An
     -------
     list
         A row for each point: what was run, ``factor``, TTFT, prefill speed, ``speed_up`` over factor 1, bubble rates, prefill energy
-        under each power calibration, decode speed if there is decode, ``bottleneck`` (of `RESOURCES`, the one whose absence
-        makes the prefill fastest, or `NOTHING`), ``gain_if_free`` (how many times as fast it then is), and the TTFT without
-        each resource. ``overrides`` are those of the point.
+        under each power calibration, decode speed if there is decode, ``bottleneck`` and ``gain_if_free`` as in
+        `socsim.experiments.bounds.Bound`, and the TTFT without each resource (the GPU apart, which the engine does not use).
+        ``overrides`` are those of the point.
     """
+    results = {factor: socsim.run(**base, overrides=dict(overrides)) for factor, overrides in points.items()}
+    usual_s = results[1.0].record["ttft_s"]
+    named = {column: base[column] for column in ("soc", "model", "engine", "prompt_tokens")}
     rows = []
-    for factor, overrides in points.items():
-        result = socsim.run(**base, overrides=dict(overrides))
-        record, energy, without = result.record, energies(result), ttft_without(result, result.timeline.scheduler)
-        best = min(without, key=lambda name: without[name])
-        gain = record["ttft_s"] / without[best]
-        row = {name: record[name] for name in ("soc", "model", "engine", "prompt_tokens")}
-        row |= {"factor": factor, "ttft_s": record["ttft_s"], SPEED: record[SPEED], "speed_up": record[SPEED]}
-        row |= {name: record[name] for name in ("npu_bubble_rate", "cpu_bubble_rate")}
-        row |= {name: joules for name, joules in energy.items() if name.endswith("prefill_energy_j")}
-        row |= {"decode_tokens_per_s": record["decode_tokens_per_s"]} if record["output_tokens"] > 1 else {}
-        row |= {"bottleneck": RESOURCES[best] if gain >= LEAST_GAIN else NOTHING, "gain_if_free": gain}
-        row |= {f"without_{name}_ttft_s": seconds for name, seconds in without.items() if name != "gpu_compute"}
-        rows.append(row | {"overrides": dict(overrides)})
-    usual = next(row[SPEED] for row in rows if row["factor"] == 1.0)
-    return [row | {"speed_up": row[SPEED] / usual} for row in rows]
+    for factor, result in results.items():
+        change = {"factor": factor, "speed_up": usual_s / result.record["ttft_s"]}
+        rows.append(named | change | figures(result) | {"overrides": dict(points[factor])})
+    return rows
+
+
+def figures(result: Result) -> Row:
+    """Return what a row of a what-if says of its run alone."""
+    record, bound = result.record, bound_of(result)
+    row = {name: record[name] for name in ("ttft_s", SPEED, "npu_bubble_rate", "cpu_bubble_rate")}
+    row |= {name: joules for name, joules in energies(result).items() if name.endswith("prefill_energy_j")}
+    row |= {"decode_tokens_per_s": record["decode_tokens_per_s"]} if record["output_tokens"] > 1 else {}
+    row |= {"bottleneck": bound.bottleneck, "gain_if_free": bound.gain_if_free}
+    return row | {f"without_{name}_ttft_s": seconds for name, seconds in bound.without_s.items() if name != "gpu_compute"}
 
 
 def publish_scaling(
@@ -117,11 +118,11 @@ def publish_scaling(
         The rows with the published prefill speed beside the simulated one.
     """
     where = f"{rows[0]['engine']} on {rows[0]['soc']}"
-    known = beside_published(rows, SPEED, SPEED)
-    runs = [{column: value for column, value in row.items() if column not in ("soc", "engine")} for row in known]
+    known = beside_published(rows, SPEED, SPEED, place="Fig 14")
+    runs = without(known, "soc", "engine")
     free = [column for column in runs[0] if column.startswith("without_")]
-    results = [{column: value for column, value in row.items() if column not in free} for row in runs]
-    paper.table(name, results, f"Prefill of {where} by factor on {what}; bottleneck: the resource that would help most if it cost nothing")
+    caption = f"Prefill of {where} by factor on {what}; bottleneck: the resource that would help most if it cost nothing"
+    paper.table(name, without(runs, *free), caption)
     columns = ("model", "prompt_tokens", "factor", "bottleneck", "gain_if_free", "ttft_s", *free)
     paper.table("bottlenecks", [{column: row[column] for column in columns} for row in runs], f"TTFT of {where} if a resource cost nothing")
     drawn = [row | {"prompt": f"{row['prompt_tokens']:,} tokens"} for row in runs]
@@ -129,7 +130,7 @@ def publish_scaling(
         drawn, x="factor", y=y, series="model", panel="prompt", mark="bottleneck", marks=LOOKS, x_label=f"factor on {what}",
         unmarked=unmarked,
     )  # fmt: skip
-    paper.figure(name, figure, f"{where} by factor on {what}; markers: the resource that would help most if it cost nothing")
+    paper.figure(name, figure, f"Simulated: {where} by factor on {what}; markers: the resource that would help most if it cost nothing")
     return known
 
 
@@ -141,25 +142,14 @@ def by_run(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
     return runs
 
 
-def span(values: Iterable[float]) -> str:
-    """Return the least and the largest of some numbers as text, in hundredths, or both in one where they look alike."""
-    rising = sorted(values)
-    least, most = f"{rising[0]:.2f}", f"{rising[-1]:.2f}"
-    return least if least == most else f"{least} to {most}"
-
-
 def moves(rows: Sequence[Row]) -> str:
     """Say what bounds the prefill at the least factor, and from which factors on something else does: runs alike together."""
     alike: dict[str, list[str]] = {}
     for (model, prompt), run in by_run(rows).items():
-        changes = [f"then {after['bottleneck']} from x{after['factor']:g} on" for before, after in pairwise(run) if _moved(before, after)]
-        alike.setdefault(", ".join([run[0]["bottleneck"], *changes]), []).append(f"{model} at {prompt:,} tokens")
+        history = changes([(f"x{row['factor']:g}", row["bottleneck"]) for row in run])
+        alike.setdefault(history, []).append(f"{model} at {prompt:,} tokens")
     told = [f"{history} ({' and '.join(runs) if len(runs) < 3 else f'{len(runs)} runs'})" for history, runs in alike.items()]
     return f"What bounds the prefill, by rising factor: {'; '.join(told)}."
-
-
-def _moved(before: Row, after: Row) -> bool:
-    return bool(before["bottleneck"] != after["bottleneck"])
 
 
 def anomalies(rows: Sequence[Row], *, faster: bool) -> str:
@@ -174,11 +164,12 @@ def anomalies(rows: Sequence[Row], *, faster: bool) -> str:
     """
     steps = [pair for run in by_run(rows).values() for pair in pairwise(run if faster else run[::-1])]
     slower = [(before, after) for before, after in steps if after["ttft_s"] > (1.0 + LEAST_LOSS) * before["ttft_s"]]
+    said = f"Of the steps between neighboring factors that should help a prefill, {len(slower)} of {len(steps)}"
     if not slower:
-        return f"None of the {len(steps)} steps that should help makes a prefill slower."
+        return f"{said} make it slower."
     before, after = max(slower, key=lambda pair: pair[1]["ttft_s"] / pair[0]["ttft_s"])
     return (
-        f"{len(slower)} of {len(steps)} steps between neighboring factors that should help make a prefill slower instead, by up to "
+        f"{said} {'makes' if len(slower) == 1 else 'make'} it slower instead, by up to "
         f"{100 * (after['ttft_s'] / before['ttft_s'] - 1):.1f} % ({after['model']} at {after['prompt_tokens']:,} tokens, from "
-        f"x{before['factor']:g} to x{after['factor']:g}): the order of subgraphs is greedy, so the curves are not monotonic."
+        f"x{before['factor']:g} to x{after['factor']:g}), as a greedy order of subgraphs can."
     )

@@ -11,7 +11,8 @@ import pytest
 from paper import Paper
 
 import socsim
-from socsim.measurements import load_operator_rows
+from socsim.experiments.publication import read_record
+from socsim.measurements import load_operator_rows, load_table
 from socsim.validation import validate_operators
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -29,7 +30,7 @@ def graphs() -> dict[str, Any]:
 
 def latency(shape: str, way: tuple[str, str], modeled: float, measured: float) -> dict[str, Any]:
     error = 100 * (modeled / measured - 1)
-    named = {"shape": shape, "processor": way[0], "data_type": way[1]}
+    named = {"shape": shape, "processor": way[0], "data_type": way[1], "source": "Table 3", "fitted": way[1] == "int8"}
     return named | {"latency_ms": modeled, "published_latency_ms": measured, "error_percent": error}
 
 
@@ -48,20 +49,63 @@ def test_speed_ups_are_of_the_same_product(products: dict[str, Any]) -> None:
     ]
     assert found[1]["error_percent"] == 100.0
     assert [row["speed_up"] for row in found[3:]] == [8.0, 4.0, 1000.0]
+    assert {(row["source"], row["fitted"]) for row in found} == {("Table 3", True)}
+    elsewhere = [row | {"source": "another"} if row["processor"] == "cpu" else row for row in rows]
+    assert [row["data_type"] for row in products["speed_ups"](elsewhere)] == ["fp16", "software-2024"] * 2
 
 
 def test_claims_of_table_3_are_what_its_rows_say(products: dict[str, Any]) -> None:
     measured = [row for row in load_operator_rows() if row.where.startswith(products["TABLE"])]
-    rows = [products["product"](row) for row in validate_operators(measured).to_dict("records")]
-    paper, points = Paper(), products["subgraphs"]("llm-npu", 256)
-    products["judge"](paper, rows, products["speed_ups"](rows), points)
-    npu = [row.latency_s for row in measured if (row.processor, row.data_type) == ("npu", "int8")]
-    cpu = [row.latency_s for row in measured if row.processor == "cpu"]
-    published, modeled = paper.claims["NPU int8 products over CPU int8, geometric mean of 6 products"]
-    assert published == pytest.approx(prod(slow / fast for slow, fast in zip(cpu, npu, strict=True)) ** (1 / 6))
-    assert published == pytest.approx(4.76, abs=0.01)
-    assert modeled == pytest.approx(published, rel=0.2)
-    assert len(paper.claims) == 3
+    validated = validate_operators(measured)
+    rows = [products["product"](row) for row in validated.to_dict("records")]
+    paper = Paper()
+    products["judge"](paper, rows, products["speed_ups"](rows))
+
+    def latencies_s(processor: str, data_type: str, column: str) -> list[float]:
+        return list(validated[(validated.processor == processor) & (validated.data_type == data_type)][column])
+
+    expected = []
+    for way in (("cpu", "int8"), ("gpu", "fp16"), ("npu", "software-2024")):
+        for column in ("measured_s", "predicted_s"):
+            pairs = zip(latencies_s(*way, column), latencies_s("npu", "int8", column), strict=True)
+            expected.append(prod(slow / fast for slow, fast in pairs) ** (1 / 6))
+    assert [value for claim in paper.claims.values() for value in claim] == pytest.approx(expected)
+    assert expected[0] == pytest.approx(4.76, abs=0.01)
+    assert [what.split(" over ")[1][:8] for what in paper.claims] == ["CPU int8", "GPU fp16", "NPU fp16"]
+    assert {*paper.fitted.values()} == {True}
+    assert {*paper.sources.values()} == {measured[0].source}
+    assert f"In int8 the NPU multiplies {expected[1]:.1f} times as fast as CPU int8 (published: {expected[0]:.1f})," in paper.text
+    mean = validated.error_percent.abs().mean()
+    assert f"Of 24 published latencies of products the simulation is off by {mean:.0f} % on average" in paper.text
+    assert paper.text.endswith("The model is fitted to 24 of them.")
+
+
+def test_products_that_are_not_fitted_are_no_fitted_claims(products: dict[str, Any]) -> None:
+    rows = [latency("1x2x3", way, 4.0, 6.0) | {"fitted": False} for way in (products["CPU"], products["NPU"])]
+    paper = Paper()
+    products["judge"](paper, rows, products["speed_ups"](rows))
+    assert [*paper.fitted.values()] == [False]
+    assert paper.text.endswith("The model is fitted to 0 of them.")
+
+
+def test_without_measured_products_there_is_the_roofline(products: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(products["main"].__globals__, "load_operator_rows", list)
+    products["main"](tmp_path, True, ())
+    record = read_record(tmp_path) or {}
+    assert [table["file"] for table in record["tables"]] == ["subgraphs.csv"]
+    assert record["claims"] == []
+    assert record["conclusions"][0] == "No published latencies of products are at hand to compare them with."
+
+
+def test_the_nearest_to_its_roof_is_told(products: dict[str, Any]) -> None:
+    def point(engine: str, stage: str, processor: str, percent: float) -> dict[str, Any]:
+        named = {"engine": engine, "stage": stage, "processor": processor, "data_type": "int8"}
+        return named | {"attained_percent": percent, "intensity_ops_per_byte": 10 * percent}
+
+    points = [point("llm-npu", "qkv", "npu", 11.0), point("llm-npu", "ffn_up", "npu", 17.0), point("llm-npu", "decode", "cpu", 43.0)]
+    told = products["nearest"]([*points, point("mlc-gpu", "qkv", "npu", 90.0)])
+    assert "ffn_up comes nearest to its roof: it attains 17 % of what its 170 operations a byte allow." in told
+    assert told.endswith("A decode step on the CPU attains 43 % at 430.0.")
 
 
 @pytest.mark.parametrize("engine", ["llm-npu", "llama.cpp-cpu", "mlc-gpu"])
@@ -133,6 +177,43 @@ def test_phases_that_are_taken_over_are_no_claims(graphs: dict[str, Any]) -> Non
     paper = Paper()
     rows = graphs["phases"]("qwen1.5-1.8b")
     graphs["judge"](paper, rows, [graphs["preparation"]("qwen1.5-1.8b", 300)])
-    assert [what.partition(" an NPU graph")[0] for what in paper.claims] == ["build", "optimize", "execute"]
-    assert paper.claims["optimize an NPU graph (qwen1.5-1.8b)"][0] == 3300.0
+    published = {
+        row["phase"]: float(row["latency_ms"]) for row in load_table("llm_npu_fig2_npu_graph_ms") if row["model"] == "qwen1.5-1.8b"
+    }
+    run = socsim.run("snapdragon-8-gen-3", "qwen1.5-1.8b", "npu-chunk", prompt_tokens=256, overrides=graphs["PER_TENSOR"])
+    on_npu = [subgraph.processor == "npu" for subgraph in run.timeline.graph.subgraphs]
+    simulated = {
+        "build": 1e3 * graphs["life_cycle"]().build_s_per_subgraph * 24 * 3,  # 24 blocks of QKV, output projection, FFN
+        "optimize": 1e3 * run.case.preparation.optimize_s,
+        "execute": 1e3 * float(run.case.costs.parts_s[on_npu].sum()),
+    }
+    assert [what.partition(" an NPU graph (qwen1.5-1.8b")[0] for what in paper.claims] == [*simulated]
+    for phase, (said, modeled) in zip(simulated, paper.claims.values(), strict=True):
+        assert said == published[phase]
+        assert modeled == pytest.approx(simulated[phase], rel=1e-3)
     assert [*paper.fitted.values()] == [True, True, False]
+    assert {source[-5:] for source in paper.sources.values()} == {"Fig 2"}
+    whole_ms = sum(simulated.values()) + published["setup"] + published["free"]  # these two are taken over
+    assert paper.text.startswith(f"Optimizing is {100 * simulated['optimize'] / whole_ms:.0f} % of a graph's life. Of 3 published times")
+    assert [row["fitted"] for row in graphs["phases"]("phi-2")] == [None] * 5
+
+
+def test_prompts_are_counted_by_model_and_length(graphs: dict[str, Any]) -> None:
+    def cost(length: int, built: int, padded: float, own: int | None) -> dict[str, Any]:
+        pays = {"break_even_prompts_built": built, "break_even_prompts_loaded": 0, "own_graph_pays_from_prompts": own}
+        return {"model": "m", "prompt_tokens": length, "padded_percent": padded} | pays
+
+    costs = [cost(100, 3, 22.0, 60), cost(300, 4, 41.0, 49), cost(1024, 3, 0.0, None)]
+    assert "graphs of llm-npu for at most 3 to 4 prompts, and than loading them for at most 0." in graphs["rebuilding"](costs)
+    told = graphs["own_graphs"](costs)
+    assert "pays in 2 of 3 cases, in which 22 to 41 % of rows would be padding, and from 49 prompts of that length on (m, 300" in told
+    assert graphs["own_graphs"](costs[2:]).endswith("pays in 0 of 1 cases.")
+
+
+def test_without_published_phases_there_are_simulated_ones(graphs: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(graphs["main"].__globals__, "load_table", lambda _: [])
+    graphs["main"](tmp_path, True, ())
+    record = read_record(tmp_path) or {}
+    assert record["claims"] == []
+    assert "No published times to build, optimize and execute are at hand" in record["conclusions"][0]
+    assert "hollow" not in record["figures"][0]["caption"]

@@ -11,9 +11,10 @@ import socsim
 from socsim.bottlenecks import ttft_without
 from socsim.errors import SocsimError
 from socsim.experiments import Publication
+from socsim.experiments.bounds import NOTHING, RESOURCES, bound_of
 from socsim.experiments.energy import energies
 from socsim.experiments.publication import read_record, read_table
-from socsim.experiments.scaling import NOTHING, RESOURCES, anomalies, moves, publish_scaling, scaled, scaling_rows, span
+from socsim.experiments.scaling import anomalies, moves, publish_scaling, scaled, scaling_rows
 
 SOC = "snapdragon-8-gen-3"
 BASE: dict[str, Any] = {"soc": SOC, "model": "smollm2-135m", "engine": "llm-npu", "prompt_tokens": 300, "output_tokens": 2}
@@ -53,7 +54,7 @@ def test_a_run_that_no_resource_makes_faster_is_bound_by_none(monkeypatch: pytes
     def no_help(result: socsim.Result, _: str) -> dict[str, float]:
         return dict.fromkeys(RESOURCES, result.record["ttft_s"] / 1.004)
 
-    monkeypatch.setattr("socsim.experiments.scaling.ttft_without", no_help)
+    monkeypatch.setattr("socsim.experiments.bounds.ttft_without", no_help)
     assert scaling_rows(BASE, {1.0: {}})[0]["bottleneck"] == NOTHING
 
 
@@ -75,16 +76,22 @@ def test_moves_tell_where_the_bottleneck_changes_and_put_like_runs_together() ->
 
 def test_anomalies_are_steps_that_should_help_and_do_not() -> None:
     rows = [row(1.0, 1.0), row(2.0, 0.9), row(4.0, 0.99), row(8.0, 0.9905)]
-    assert anomalies(rows, faster=True).startswith("1 of 3 steps")
-    assert "by up to 10.0 % (a at 256 tokens, from x2 to x4)" in anomalies(rows, faster=True)
-    assert anomalies(rows, faster=False).startswith("1 of 3 steps")
-    assert "by up to 11.1 % (a at 256 tokens, from x2 to x1)" in anomalies(rows, faster=False)
-    assert anomalies(rows[:2], faster=True) == "None of the 1 steps that should help makes a prefill slower."
+    assert "1 of 3 makes it slower instead, by up to 10.0 % (a at 256 tokens, from x2 to x4)" in anomalies(rows, faster=True)
+    assert "1 of 3 makes it slower instead, by up to 11.1 % (a at 256 tokens, from x2 to x1)" in anomalies(rows, faster=False)
+    assert "2 of 6 make it slower instead" in anomalies([*rows, *(each | {"model": "b"} for each in rows)], faster=True)
+    assert anomalies(rows[:2], faster=True).endswith("should help a prefill, 0 of 1 make it slower.")
 
 
-def test_span_is_one_number_where_both_look_alike() -> None:
-    assert span([1.004, 0.996]) == "1.00"
-    assert span([1.25, 0.5, 0.75]) == "0.50 to 1.25"
+def test_what_bounds_a_run_is_what_makes_it_fastest_if_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(result: socsim.Result, _: str) -> dict[str, float]:
+        return {
+            name: result.record["ttft_s"] / gain for name, gain in (("npu_compute", 1.2), ("weight_streaming", 1.5), ("contention", 1.4))
+        }
+
+    monkeypatch.setattr("socsim.experiments.bounds.ttft_without", without)
+    bound = bound_of(socsim.run(**BASE))
+    assert bound.bottleneck == "DRAM"
+    assert bound.gain_if_free == pytest.approx(1.5)
 
 
 def test_results_and_bottlenecks_are_published(tmp_path: Path) -> None:
@@ -92,6 +99,8 @@ def test_results_and_bottlenecks_are_published(tmp_path: Path) -> None:
     with Publication(tmp_path, __file__, quick=True, formats=("svg",)) as paper:
         known = publish_scaling(paper, "npu", rows, "rates of the NPU", {"ttft_s": "TTFT (s)"})
     assert [each["published_prefill_tokens_per_s"] for each in known] == [564.0, None]
+    assert [each["fitted"] for each in known] == [True, None]
+    assert known[0]["source"].endswith("Fig 14")
     record = read_record(tmp_path)
     assert record is not None
     assert [table["file"] for table in record["tables"]] == ["npu.csv", "bottlenecks.csv"]
