@@ -14,23 +14,25 @@ from typing import Any
 
 import socsim
 from socsim.bottlenecks import IDLE, Explanation, explain
-from socsim.experiments import FORMATS, Publication, beside_published, geometric_mean
+from socsim.experiments import FORMATS, Publication, beside_published, errors_sentence, geometric_mean, origin
+from socsim.experiments.grid import MODELS, OURS, PHONES
 from socsim.palette import FAMILIES, Look
 from socsim.plots import bars, stacked_bars
 
-SOC = "snapdragon-8-gen-3"
-MODELS = ("qwen1.5-1.8b", "gemma-2b", "llama-2-7b", "phi-2", "mistral-7b")
-EXPLAINED, EXPLAINED_PROMPTS = MODELS[:3], (256, 1024)
+SOC = PHONES[0]
+EXPLAINED, EXPLAINED_PROMPTS = ("qwen1.5-1.8b", "gemma-2b", "llama-2-7b"), (256, 1024)
 STEPS = {
     "npu-naive": "naive",
     "npu-chunk": "prebuilt chunk-sharing graphs",
     "npu-chunk-outlier": "per-tensor linears with shadow outliers",
-    "llm-npu": "out-of-order issue",
+    OURS: "out-of-order issue",
 }
 """Engines with what each adds to the one before."""
-FIRST, CHUNKED, OURS = "npu-naive", "npu-chunk", "llm-npu"
+BEFORE = {engine: before for before, engine in pairwise(STEPS)}
+"""The engine before each, but the first."""
+FIRST, CHUNKED = list(STEPS)[:2]
 PROMPTS = (64, 256, 512, 1024)
-SPEED, SOURCE = "prefill_tokens_per_s", "Xu et al. 2025, Fig 19"
+SPEED, PLACE = "prefill_tokens_per_s", "Fig 19"
 PARTS = {
     "preparation": "graph preparation",
     "npu_work": "NPU work",
@@ -65,7 +67,7 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
             for prompt in prompts
             for engine in STEPS
         }
-        rows = beside_published(speeds(results), SPEED, SPEED)
+        rows = beside_published(speeds(results), SPEED, SPEED, place=PLACE)
         paper.table("ablation", rows, f"Prefill on {SOC} as techniques are added, and how many times as fast each step makes it")
         figure = bars(
             rows, x="prompt_tokens", y=SPEED, series="engine", panel="model", published=f"published_{SPEED}", log=True, share_y=True,
@@ -86,13 +88,13 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
 
 def speeds(results: Mapping[Run, socsim.Result]) -> list[Row]:
     """Return TTFT and prefill speed of every step, and how many times as fast it is as the one before, and as the first."""
-    rows: list[Row] = []
+    rows = []
     for (model, prompt, engine), result in results.items():
         row = {"soc": SOC, "model": model, "engine": engine, "prompt_tokens": prompt}
         row |= {name: result.record[name] for name in ("ttft_s", "preparation_in_ttft_s", SPEED)}
-        own = [*rows[len(rows) // len(STEPS) * len(STEPS) :], row]  # steps of this model and prompt so far
-        gains = {"step_speed_up": row[SPEED] / own[max(len(own) - 2, 0)][SPEED], "speed_up": row[SPEED] / own[0][SPEED]}
-        rows.append(row | gains)
+        before = results[model, prompt, BEFORE[engine]].record[SPEED] if engine in BEFORE else None
+        row["step_speed_up"] = before and row[SPEED] / before
+        rows.append(row | {"speed_up": row[SPEED] / results[model, prompt, FIRST].record[SPEED]})
     return rows
 
 
@@ -130,38 +132,41 @@ def shares(row: Row) -> Row:
 
 
 def judge(paper: Publication, rows: Sequence[Row]) -> None:
-    """Compare the steps that lead to llm-npu, and what each brings, with published ones."""
-    for before, row in pairwise([{f"published_{SPEED}": None}, *rows]):
-        published, known, run = row[f"published_{SPEED}"], before[f"published_{SPEED}"], f"{row['model']}, {row['prompt_tokens']:,} tokens"
-        if row["engine"] != OURS:
-            paper.claim(f"prefill of {row['engine']}, {run}", published, row[SPEED], "tokens/s", SOURCE)
-        if row["engine"] != FIRST and known and published:
-            paper.claim(f"gain by {STEPS[row['engine']]}, {run}", published / known, row["step_speed_up"], "x", SOURCE)
+    """Compare the steps that lead to llm-npu, and what each brings where both were published in the same place."""
+    known = {(row["model"], row["prompt_tokens"], row["engine"]): row for row in rows if row[f"published_{SPEED}"] is not None}
+    for (model, prompt, engine), row in known.items():
+        run, published = f"{model}, {prompt:,} tokens", row[f"published_{SPEED}"]
+        if engine != OURS:  # whose speed is a claim of another experiment
+            paper.claim(f"prefill of {engine}, {run}", published, row[SPEED], "tokens/s", row["source"], fitted=row["fitted"])
+        before = known.get((model, prompt, BEFORE.get(engine, "")))
+        if before and before["source"] == row["source"]:
+            gain = published / before[f"published_{SPEED}"]
+            paper.claim(f"gain by {STEPS[engine]}, {run}", gain, row["step_speed_up"], "x", **origin([before, row]))
 
 
 def conclude(paper: Publication, rows: Sequence[Row]) -> None:
-    """Say what each step brings, where it brings less, and where nothing."""
-    gains = {engine: sorted(row["step_speed_up"] for row in rows if row["engine"] == engine) for engine in list(STEPS)[1:]}
+    """Say what each step brings, where one makes a prefill slower, and how far published speeds are off."""
+    gains = {engine: sorted(row["step_speed_up"] for row in rows if row["engine"] == engine) for engine in BEFORE}
     told = [f"{STEPS[engine]} {geometric_mean(own):.2f} ({own[0]:.2f} to {own[-1]:.2f})" for engine, own in gains.items()]
     whole = sorted(row["speed_up"] for row in rows if row["engine"] == OURS)
-    paper.conclude(f"Times as fast, in the geometric mean: {', '.join(told)}; all together {whole[0]:.0f} to {whole[-1]:.0f}.")
-    prompts = [row["prompt_tokens"] for row in rows]
+    paper.conclude(f"Times as fast, in the geometric mean: {', '.join(told)}; all together {whole[0]:.1f} to {whole[-1]:.1f}.")
+    prompts = sorted({row["prompt_tokens"] for row in rows})
     few, many = (
         geometric_mean(row["step_speed_up"] for row in rows if (row["engine"], row["prompt_tokens"]) == (CHUNKED, prompt))
-        for prompt in (min(prompts), max(prompts))
+        for prompt in (prompts[0], prompts[-1])
     )
     paper.conclude(
-        f"Prebuilt graphs bring {few:.1f} times at {min(prompts):,} tokens and {many:.1f} at {max(prompts):,}, where every chunk pays the "
-        f"fixed time of each group's product again."
+        f"Prebuilt graphs make prefill {few:.1f} times as fast at {prompts[0]:,} tokens and {many:.1f} times at {prompts[-1]:,}: they "
+        f"save the preparation, but every chunk pays the fixed time of each group's product, which a graph of the whole prompt pays once."
     )
-    steps = [row for row in rows if row["engine"] != FIRST]
-    slower = [row for row in steps if row["step_speed_up"] < 1.0]
-    if slower:
+    steps = [row for row in rows if row["engine"] in BEFORE]
+    if slower := [row for row in steps if row["step_speed_up"] < 1.0]:
         worst = min(slower, key=lambda row: row["step_speed_up"])
-        where = f"{STEPS[worst['engine']]} for {worst['model']} at {worst['prompt_tokens']:,} tokens"
+        most = f"{STEPS[worst['engine']]} for {worst['model']} at {worst['prompt_tokens']:,} tokens"
         paper.conclude(
-            f"{len(slower)} of {len(steps)} steps make a prefill slower, most of all {where}: {worst['step_speed_up']:.3f} times as fast."
+            f"Slower by a step: {len(slower)} of {len(steps)} prefills, most by {most}, {worst['step_speed_up']:.3f} times as fast."
         )
+    paper.conclude(errors_sentence([row for row in rows if row["engine"] != OURS], f"speeds of the steps before {OURS}"))
 
 
 if __name__ == "__main__":

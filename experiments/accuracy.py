@@ -8,11 +8,13 @@ there is nothing to compare number by number; only which schemes lose little can
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from socsim.experiments import FORMATS, Publication
+from socsim.experiments.published import counted
 from socsim.experiments.real_model import real_study, texts_of
 from socsim.measurements import load_table
 from socsim.numerics.cases import records, scheme_cases
@@ -34,7 +36,8 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
         model = study.weights.name
         paper.table("accuracy", [measures(row) for row in rows], f"{model}, measured {texts_of(study)}; se: standard error")
         published = published_losses()
-        paper.table("published_accuracy", published, f"Accuracy of other models on other tasks, as published ({SOURCE})")
+        if published:
+            paper.table("published_accuracy", published, f"Accuracy of other models on other tasks, as published ({SOURCE})")
         shown = [row for row in published if row["scheme"] != REFERENCE]
         paper.figure("accuracy", scheme_losses(rows, shown), f"Left: {model}, measured. Right, hollow: mean over benchmarks, {SOURCE}")
         judge(paper, rows, shown, model)
@@ -73,13 +76,17 @@ def judge(paper: Publication, rows: Sequence[Row], published: Sequence[Row], mod
     own = sorted((row for row in rows if row["kl"] > 0.0 and row["weight_scales"] != "tensor"), key=lambda row: row["kl"])
     ranked = ", ".join(f"{row['label']} {row['perplexity_change_percent']:+.1f} %" for row in own)
     paper.conclude(f"{model}, weights per channel, the least divergence first, change of perplexity: {ranked}.")
-    here = [SAME[row["label"]] for row in own if row["label"] in SAME]
-    losses = {scheme: fmean(row["loss_points"] for row in published if row["scheme"] == scheme) for scheme in here}
-    there = ", ".join(f"{scheme} {losses[scheme]:+.1f}" for scheme in sorted(here, key=losses.__getitem__))
-    models = len({row["model"] for row in published})
+    losses = {name: [row["loss_points"] for row in published if row["scheme"] == name] for name in SAME.values()}
+    means = {SAME[row["label"]]: fmean(losses[SAME[row["label"]]]) for row in own if losses.get(SAME.get(row["label"], ""))}
+    if len(means) < 2:
+        return
+    pairs = list(combinations(means, 2))  # the first of a pair diverges less here
+    models = counted(len({row["model"] for row in published}), "model")
+    alike = sum(means[one] < means[other] for one, other in pairs)
     paper.conclude(
-        f"Of these, the paper has the like of {', '.join(here)} (the same order), which there lose, mean over {models} models and five "
-        f"benchmarks in points of accuracy: {there}. Models, tasks and measures differ: the orders can be compared, the numbers cannot."
+        f"The paper has the like of {', '.join(means)}, from the least divergence here to the most; there they lose "
+        f"{', '.join(f'{loss:+.1f}' for loss in means.values())} points of accuracy, mean over {models} and all benchmarks: {alike} of "
+        f"{counted(len(pairs), 'pair')} have the same order. Models, tasks and measures differ, so that numbers cannot be compared."
     )
 
 

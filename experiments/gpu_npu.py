@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import socsim
-from socsim.experiments import FORMATS, Publication, beside_published, geometric_mean
-from socsim.experiments.energy import energies
-from socsim.measurements import METRIC_UNITS, load_system_rows
+from socsim.catalog import figures
+from socsim.experiments import FORMATS, Publication, beside_published, errors_sentence, geometric_mean, published_values
+from socsim.experiments.energy import energies, prefill_column
+from socsim.experiments.grid import CALIBRATIONS, MODELS, OURS, PHONES, PROMPTS
+from socsim.experiments.published import is_fitted, without
+from socsim.measurements import METRIC_UNITS
 from socsim.plots import bars
 from socsim.prediction import predict_value
 
-SOC, ENGINE = "snapdragon-8-gen-3", "llm-npu"
-MODELS = ("qwen1.5-1.8b", "gemma-2b", "phi-2", "llama-2-7b", "mistral-7b")
-PROMPTS, ENERGY_PROMPT, OUTPUT = (64, 256, 1024), 1024, 9
+SOC, ENERGY_PROMPT, OUTPUT = PHONES[0], PROMPTS[-1], 9
 USUAL, FLOAT, BLOCKING = "CPU", "GPU", "GPU, blocking"
 FLOAT_WORK: dict[str, dict[str, Any]] = {
     USUAL: {},
@@ -28,8 +30,13 @@ FLOAT_WORK: dict[str, dict[str, Any]] = {
 }
 """Settings by what does float work in prefill."""
 DECODE: dict[str, dict[str, Any]] = {"CPU": {}, "GPU": {"engine.decode_processor": "gpu"}}
-SPEED, DECODE_SPEED, SOURCE = "prefill_tokens_per_s", "decode_tokens_per_s", "Xu et al. 2025, Fig 18"
-CALIBRATIONS = ("battery-rail", "whole-device")
+SPEED, DECODE_SPEED, PLACE = "prefill_tokens_per_s", "decode_tokens_per_s", "Fig 18"
+RATES = {
+    f"processors.{name}.{field}": f"{work}, {name.upper()},"
+    for field, work in (("vector_bytes_per_s", "element-wise work"), ("row_bytes_per_s", "decode"))
+    for name in ("gpu", "cpu")
+}
+"""Figures of the phone on which it all rests, and what they are."""
 Row = dict[str, Any]
 
 
@@ -37,23 +44,21 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
     """Simulate all set-ups, or in short two models with two prompt lengths, and publish speeds, energies and bubble rates."""
     models, prompts = (MODELS[:2], PROMPTS[1:]) if quick else (MODELS, PROMPTS)
     with Publication(
-        out, __file__, quick=quick, formats=formats, soc=SOC, engine=ENGINE, models=models, prompts=prompts, output_tokens=OUTPUT
+        out, __file__, quick=quick, formats=formats, soc=SOC, engine=OURS, models=models, prompts=prompts, output_tokens=OUTPUT
     ) as paper:
         runs = [(model, prompt, work, decode) for model in models for prompt in prompts for work in FLOAT_WORK for decode in DECODE]
-        rows = beside_published([simulate(*run) for run in runs], SPEED, SPEED)
-        shown = [{column: value for column, value in row.items() if column not in ("soc", "engine")} for row in rows]
-        paper.table(
-            "gpu_npu", shown, f"{ENGINE} on {SOC} by the processor of float work in prefill, and of decode; energy by power calibration"
-        )
+        rows = beside_published([simulate(*run) for run in runs], SPEED, SPEED, place=PLACE)
+        caption = f"{OURS} on {SOC} by the processor of float work in prefill, and of decode; energy by power calibration"
+        paper.table("gpu_npu", without(rows, "soc", "engine"), caption)
         draw(paper, rows)
-        judge(paper)
         conclude(paper, rows)
+        judge(paper)
 
 
 def simulate(model: str, prompt: int, work: str, decode: str) -> Row:
     """Simulate a prompt and a short answer in one set-up."""
     settings = FLOAT_WORK[work] | DECODE[decode]
-    result = socsim.run(SOC, model, ENGINE, prompt_tokens=prompt, output_tokens=OUTPUT, overrides=settings)
+    result = socsim.run(SOC, model, OURS, prompt_tokens=prompt, output_tokens=OUTPUT, overrides=settings)
     row = {name: result.record[name] for name in ("soc", "model", "engine", "prompt_tokens")} | {"float_work": work, "decode": decode}
     row |= {name: result.record[name] for name in (SPEED, DECODE_SPEED, "npu_bubble_rate")}
     return row | energies(result) | {"overrides": settings}
@@ -72,7 +77,7 @@ def draw(paper: Publication, rows: Sequence[Row]) -> None:
     figure = bars(decodes, x="model", y=DECODE_SPEED, series="decode", y_label="decode (tokens/s)", columns=1)
     paper.figure("decode_speed", figure, f"Decode speed after {ENERGY_PROMPT:,} tokens on {SOC} by its processor")
     energy = [
-        row | {"calibration": name, "joules": row[column(name)], "float_work": f"float work: {row['float_work']}"}
+        row | {"calibration": name, "joules": row[prefill_column(name)], "float_work": f"float work: {row['float_work']}"}
         for name in CALIBRATIONS
         for row in longest
         if row["decode"] == "CPU"
@@ -81,24 +86,22 @@ def draw(paper: Publication, rows: Sequence[Row]) -> None:
     paper.figure("prefill_energy", figure, f"Prefill energy of {ENERGY_PROMPT:,} tokens on {SOC}, by power calibration")
 
 
-def column(calibration: str) -> str:
-    """Return the column of the prefill energy under a power calibration."""
-    return f"{calibration.replace('-', '_')}_prefill_energy_j"
-
-
 def judge(paper: Publication) -> None:
-    """Compare with every published figure of a run of the engine with the GPU, each with its own prompt and answer."""
+    """Compare with every published value of a run of the engine with the GPU, each with its own prompt and answer."""
     rows = []
-    for known in load_system_rows():
-        gpu = {path for path, value in known.overrides.items() if path.startswith("engine.") and value == "gpu"}
-        if gpu and known.engine == ENGINE:
-            value, unit = predict_value(known), next(iter(METRIC_UNITS[known.metric]))
+    for metric in METRIC_UNITS:
+        for known in published_values(metric, PLACE).values():
+            if known.engine != OURS or not any(path.startswith("engine.") and value == "gpu" for path, value in known.overrides.items()):
+                continue
+            value, unit = predict_value(known), next(iter(METRIC_UNITS[metric]))
             settings = "; ".join(f"{path}={setting}" for path, setting in known.overrides.items())
-            what = f"{known.metric} of {known.model} on {known.soc}, {known.prompt_tokens:,} tokens, {settings}"
-            paper.claim(what, known.value, value, unit, known.source, fitted=known.split == "calibration")
-            rows.append({"run": what, "published": known.value, "simulated": value, "error_percent": 100.0 * (value / known.value - 1.0)})
+            what = f"{metric} of {known.model} on {known.soc}, {known.prompt_tokens:,} tokens, {settings}"
+            paper.claim(what, known.value, value, unit, known.source, fitted=is_fitted(known))
+            error = 100.0 * (value / known.value - 1.0)
+            rows.append({"run": what, "published": known.value, "simulated": value, "error_percent": error, "source": known.source})
     if rows:
-        paper.table("published", rows, "Published figures of runs with the GPU, beside simulated ones")
+        paper.table("published", rows, "Published values of runs with the GPU, beside simulated ones")
+    paper.conclude(errors_sentence(rows, "values of runs with the GPU", ("run",)))
 
 
 def conclude(paper: Publication, rows: Sequence[Row]) -> None:
@@ -107,20 +110,17 @@ def conclude(paper: Publication, rows: Sequence[Row]) -> None:
     for prompt in dict.fromkeys(row["prompt_tokens"] for row in rows):
         own = [row for row in rows if row["prompt_tokens"] == prompt]
         by_prompt.append(f"{prompt:,} tokens {ratio(own, FLOAT, SPEED):.2f} ({ratio(own, BLOCKING, SPEED):.2f} with blocking hand-overs)")
-    bubbles = {work: [row["npu_bubble_rate"] for row in rows if row["float_work"] == work] for work in FLOAT_WORK}
-    energy = ", ".join(f"{ratio(rows, FLOAT, column(name)):.2f} under {name}" for name in CALIBRATIONS)
+    idle = {work: 100.0 * fmean(row["npu_bubble_rate"] for row in rows if row["float_work"] == work) for work in (USUAL, FLOAT)}
+    energy = ", ".join(f"{ratio(rows, FLOAT, prefill_column(name)):.2f} under {name}" for name in CALIBRATIONS)
     paper.conclude(
         f"Float work on the GPU makes prefill, by prompt length, in the geometric mean over models, this many times as fast: "
-        f"{', '.join(by_prompt)}. It takes {energy} of the energy, and the NPU's mean bubble rate falls from "
-        f"{100 * sum(bubbles[USUAL]) / len(bubbles[USUAL]):.0f} to {100 * sum(bubbles[FLOAT]) / len(bubbles[FLOAT]):.0f} %."
+        f"{', '.join(by_prompt)}. Prefill takes this many times the energy: {energy}. The NPU's mean bubble rate is {idle[FLOAT]:.0f} % "
+        f"with it and {idle[USUAL]:.0f} % without."
     )
-    gpu, cpu = (socsim.load_soc(SOC).processors[name] for name in ("gpu", "cpu"))
-    gain = geometric_mean(gpu_row[DECODE_SPEED] / cpu_row[DECODE_SPEED] for cpu_row, gpu_row in pairs(rows, "decode", "CPU", "GPU")) or 0.0
-    paper.conclude(
-        f"Decode is {gain:.2f} times as fast on the GPU. Both rest on rates that were never measured in this engine: element-wise work at "
-        f"{gpu.vector_bytes_per_s / 1e9:.0f} GB/s on the GPU is assumed, against {cpu.vector_bytes_per_s / 1e9:.0f} fitted on the CPU, and "
-        f"its {(gpu.row_bytes_per_s or 0) / 1e9:.0f} GB/s in decode is another engine's, against {(cpu.row_bytes_per_s or 0) / 1e9:.0f}."
-    )
+    gain = geometric_mean(gpu[DECODE_SPEED] / cpu[DECODE_SPEED] for cpu, gpu in pairs(rows, "decode", "CPU", "GPU")) or 0.0
+    known = {each.path: each for each in figures("soc", SOC)}
+    rates = [f"{what} {known[path].value / 1e9:.0f} GB/s ({known[path].kind}; {known[path].source})" for path, what in RATES.items()]
+    paper.conclude(f"Decode is {gain:.2f} times as fast on the GPU. All this rests on: {'; '.join(rates)}.")
 
 
 def ratio(rows: Sequence[Row], work: str, of: str) -> float:

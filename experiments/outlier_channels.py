@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,22 +18,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from socsim.catalog import load_engine, load_model
 from socsim.experiments import FORMATS, Publication
+from socsim.experiments.grid import MODELS, OURS
 from socsim.experiments.real_model import real_calibration
+from socsim.experiments.words import span
 from socsim.measurements import load_table
 from socsim.numerics.cases import importance_records
 from socsim.numerics.decoder import INPUTS
 from socsim.numerics.profile import CHUNK_TOKENS, Profile, TensorProfile
 from socsim.numerics.profiles import load_profile
+from socsim.numerics.schemes import Static
+from socsim.outliers import kept_linears
 from socsim.plots.points import points
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MODEL, PUBLISHED, SOURCE = "smollm2-135m", "qwen1.5-1.8b", "Xu et al. 2025"
+MODEL, PUBLISHED, SOURCE = "smollm2-135m", MODELS[0], "Xu et al. 2025"
 LINEARS = ("q_proj", "o_proj", "up_proj", "down_proj")
 """Those of the paper's figures; K and V read what Q reads, gate what up reads."""
-HOT_PERCENT, PRUNED = 3.0, 0.85
+HOT_PERCENT, PRUNED = 3.0, load_engine(OURS).outlier_pruning_rate
 FACT, HOT_SHARE = "sync.outlier_stats", re.compile(rf"<{HOT_PERCENT:g}% of channels cover >([\d.]+)%")
 Row = dict[str, Any]
 
@@ -73,14 +78,15 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
         paper.table("hot_channels", hot, about)
         about = f"How often channels have outliers, those that have none left out; dotted: {HOT_PERCENT:g} % of channels"
         paper.figure("hot_channels", rank_figure(profile), about)
-        ranks = importance(importance_records(made_of.weights, profile), MODEL, "measured")
-        known = importance(published_importance(), PUBLISHED, f"{SOURCE}, Fig 12")
+        kept = Static("shadow", pruning_rate=PRUNED).kept(made_of.weights, profile)
+        ranks = importance(importance_records(made_of.weights, profile), MODEL, "measured", kept)
+        known = importance(published_importance(), PUBLISHED, f"{SOURCE}, Fig 12", kept_linears(load_model(PUBLISHED), load_engine(OURS)))
         paper.table("importance", ranks + known, f"Largest input over outlier threshold: {where}, budget of 20 channels; {PUBLISHED}")
         figure = by_depth(ranks, known, "importance", "largest over threshold")
         paper.figure("importance", figure, f"Outlier importance by depth: {MODEL}, budget of 20 channels, and {PUBLISHED}")
-        kept = kept_by_linear(ranks + known)
-        paper.table("kept_linears", kept, f"Linears that keep their outliers when {100 * PRUNED:g} % are pruned")
-        judge(paper, counts, hot, kept)
+        by_linear = kept_by_linear(ranks + known)
+        paper.table("kept_linears", by_linear, f"Linears that keep their outliers when {100 * PRUNED:g} % are pruned")
+        judge(paper, counts, hot, by_linear)
 
 
 def tensors(profile: Profile, linear: str) -> list[TensorProfile]:
@@ -104,7 +110,7 @@ def layer_counts(profile: Profile) -> list[Row]:
 def published_counts() -> list[Row]:
     """Return the counts of the paper's figure 10."""
     found = [row for row in load_table("llm_npu_fig10_outlier_channels") if row["model"] == PUBLISHED]
-    last = max(int(row["layer"]) for row in found)
+    last = max((int(row["layer"]) for row in found), default=0)
     return [
         {"model": PUBLISHED, "rule": None, "linear": row["linear"], "layer": int(row["layer"]), "relative_depth": int(row["layer"]) / last}
         | {"outlier_channels": float(row["mean_outlier_channels"]), "source": f"{SOURCE}, Fig 10"}
@@ -162,7 +168,7 @@ def rank_figure(profile: Profile) -> Figure:
             shown = sorted({int(1.25**step) - 1 for step in range(64)} & set(range(len(times))))  # evenly on a logarithmic axis
             rows += [rank_point(f"{MODEL}, {rule.name}", linear, place, len(times), float(times[place] / times[0])) for place in shown]
         known = [(int(row["channel_rank"]), float(row["times"])) for row in table if row["linear"] == linear]
-        last, most = max(known)
+        last, most = max(known, default=(0, 0.0))
         published += [rank_point(PUBLISHED, linear, last - rank, last + 1, times / most) for rank, times in known]
     return points(
         rows, published=published, x="channels_percent", y="times_percent", series="series", panel="linear", log_x=True, log_y=True,
@@ -180,16 +186,15 @@ def published_importance() -> list[dict[str, str]]:
     return [row for row in load_table("llm_npu_fig12_outlier_importance") if row["model"] == PUBLISHED and row["layer"]]
 
 
-def importance(found: Sequence[Mapping[str, Any]], model: str, source: str) -> list[Row]:
+def importance(found: Sequence[Mapping[str, Any]], model: str, source: str, kept: Collection[tuple[int, str]]) -> list[Row]:
     """Return the importance of each linear by depth, and whether it is among those that are kept."""
-    last = max(int(row["layer"]) for row in found)
-    order = sorted(found, key=lambda row: -float(row["importance"]))
-    kept = {(int(row["layer"]), row["linear"]) for row in order[: round((1.0 - PRUNED) * len(found))]}
-    return [
-        {"model": model, "linear": f"{row['linear']}_proj", "layer": int(row["layer"]), "relative_depth": int(row["layer"]) / last}
-        | {"importance": float(row["importance"]), "kept": (int(row["layer"]), row["linear"]) in kept, "source": source}
-        for row in found
-    ]
+    last = max((int(row["layer"]) for row in found), default=0)
+    rows = []
+    for row in found:
+        layer, linear = int(row["layer"]), f"{row['linear']}_proj"
+        place = {"model": model, "linear": linear, "layer": layer, "relative_depth": layer / last}
+        rows.append(place | {"importance": float(row["importance"]), "kept": (layer, linear) in kept, "source": source})
+    return rows
 
 
 def kept_by_linear(ranks: Sequence[Row]) -> list[Row]:
@@ -222,31 +227,35 @@ def judge(paper: Publication, counts: Sequence[Row], hot: Sequence[Row], kept: S
     """Say which shapes are alike."""
     chosen, known = [row for row in hot if row["rule"] == MAIN_RULE], published_hot_share()
     pooled = sum(row["hot_share_percent"] * row["outlier_channels"] for row in chosen) / sum(row["outlier_channels"] for row in chosen)
-    spread = " to ".join(f"{f(row['hot_share_percent'] for row in chosen):.0f}" for f in (min, max))
     what = f"outliers in {HOT_PERCENT:g} % of channels (published: more than that, for the paper's models; here: {MODEL})"
     paper.claim(what, known, pooled, "%", f"{SOURCE}; soc_facts: {FACT}")
     paper.conclude(
         f"On {MODEL}, with the {MAIN_RULE} as threshold, {HOT_PERCENT:g} % of channels, chosen on one half of the text, carry "
-        f"{pooled:.0f} % of the outliers of the other, {spread} % by "
+        f"{pooled:.0f} % of the outliers of the other, {span((row['hot_share_percent'] for row in chosen), 0)} % by "
         f"linear{f'; the paper says over {known:g} % of its models' if known else ''}."
     )
-
-    def down_over_others(rows: Sequence[Row]) -> float:
-        down, rest = ([row["outlier_channels"] for row in rows if (row["linear"] == LINEARS[-1]) is mine] for mine in (True, False))
-        return fmean(down) / fmean(rest)
-
-    ours, theirs = down_over_others([row for row in counts if row["rule"] == MAIN_RULE]), down_over_others(published_counts())
+    everywhere = {MODEL: [row for row in counts if row["rule"] == MAIN_RULE], f"{PUBLISHED} (Fig 10)": published_counts()}
+    most = [f"in {model} {most_over_others(rows)}" for model, rows in everywhere.items() if rows]
     paper.conclude(
-        f"In both models down_proj reads most outlier channels, {ours:.1f} times as many as the others in {MODEL} and {theirs:.1f} times "
-        f"in {PUBLISHED} (Fig 10); how many there are depends on the rule, which the paper does not state, so that levels are not compared."
+        f"The linear that reads most outlier channels is {' and '.join(most)}. How many there are depends on the rule, which the paper "
+        f"does not state, so that levels are not compared."
     )
-    mine, other = (
-        (row[LINEARS[1]] + row[LINEARS[-1]], sum(value for value in row.values() if isinstance(value, int)), row["model"]) for row in kept
-    )
-    paper.conclude(
-        f"Of the linears that keep their outliers, o_proj and down_proj are {mine[0]} of {mine[1]} in {mine[2]}, but {other[0]} of "
-        f"{other[1]} in {other[2]} (Fig 12): which linears matter differs between the two."
-    )
+    linears = " and ".join(kept_in_words(row) for row in kept)
+    paper.conclude(f"With {100 * PRUNED:g} % pruned, these linears keep their outliers: {linears}.")
+
+
+def most_over_others(rows: Sequence[Row]) -> str:
+    """Say which linear reads most outlier channels on average over layers, and how many times as many as the others."""
+    means = {name: fmean(row["outlier_channels"] for row in rows if row["linear"] == name) for name in LINEARS}
+    most = max(means, key=lambda name: means[name])
+    return f"{most} ({means[most] / fmean(means[name] for name in LINEARS if name != most):.1f} times as many as the mean of the others)"
+
+
+def kept_in_words(kept: Row) -> str:
+    """Say how many of the kept linears of a model are of which kind, the most first."""
+    counts = {name: number for name, number in kept.items() if name != "model" and number}
+    listed = ", ".join(f"{counts[name]} {name}" for name in sorted(counts, key=lambda name: -counts[name]))
+    return f"{sum(counts.values())} of {kept['model']} ({listed})"
 
 
 if __name__ == "__main__":

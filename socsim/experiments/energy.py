@@ -17,7 +17,15 @@ def energies(result: Result) -> dict[str, float | None]:
         power = power_model(case.soc, case.engine, case.run.override({"power_calibration": name}, "run"))
         metrics = summarize(result.timeline, power, case.run, case.preparation.charged_s)
         whole, prefill = metrics["e2e_energy_j"] or 0.0, metrics["prefill_energy_j"] or 0.0
-        prefix = name.replace("-", "_")
-        columns[f"{prefix}_prefill_energy_j"] = prefill
-        columns[f"{prefix}_decode_j_per_token"] = (whole - prefill) / steps if steps else None
+        columns[prefill_column(name)] = prefill
+        columns[f"{_prefix(name)}_decode_j_per_token"] = (whole - prefill) / steps if steps else None
     return columns
+
+
+def prefill_column(calibration: str) -> str:
+    """Return the column of the prefill energy under a power calibration."""
+    return f"{_prefix(calibration)}_prefill_energy_j"
+
+
+def _prefix(calibration: str) -> str:
+    return calibration.replace("-", "_")

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
 from typing import Any
 
 import pytest
 from paper import Paper
-
-SCRIPT = Path(__file__).parents[2] / "experiments" / "accuracy.py"
+from scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def script() -> dict[str, Any]:
-    return runpy.run_path(str(SCRIPT))
+    return load_script("accuracy")
 
 
 def row(label: str, kl: float, change: float, scales: str = "channel") -> dict[str, Any]:
@@ -40,19 +37,30 @@ def test_published_loss_is_that_of_the_mean_over_benchmarks(script: dict[str, An
     assert {row["loss_points"] for row in rows if row["scheme"] == "FP16"} == {0.0}
 
 
+OWN = [
+    row("smoothquant", 0.7, 93.0),
+    row("per-group", 0.003, 0.3, "group of 32"),
+    row("per-group", 0.9, 1.0, "tensor"),
+    row("shadow, 85 % pruned", 0.2, 16.0),
+    row("float32", 0, 0),
+]
+
+
 def test_ranks_are_by_divergence_here_and_by_mean_loss_there(script: dict[str, Any]) -> None:
     paper = Paper()
-    rows = [
-        row("smoothquant", 0.7, 93.0),
-        row("per-group", 0.003, 0.3, "group of 32"),
-        row("per-group", 0.9, 1.0, "tensor"),
-        row("f", 0, 0),
-    ]
-    published = [{"scheme": "K-Quant", "model": "a", "loss_points": 6.0}, {"scheme": "SmoothQuant", "model": "a", "loss_points": 2.0}]
-    published += [{"scheme": "K-Quant", "model": "b", "loss_points": 5.0}, {"scheme": "llm.npu", "model": "b", "loss_points": 0.1}]
-    script["judge"](paper, rows, published, "mine")
-    assert "per-group +0.3 %, smoothquant +93.0 %." in paper.text
-    assert "the like of K-Quant, SmoothQuant (the same order)" in paper.text
-    assert "mean over 2 models" in paper.text
-    assert "SmoothQuant +2.0, K-Quant +5.5." in paper.text
+    losses = (("K-Quant", "a", 6.0), ("K-Quant", "b", 5.0), ("SmoothQuant", "a", 2.0), ("llm.npu", "b", 0.1), ("LLM.int8()", "a", 9.0))
+    script["judge"](paper, OWN, [dict(zip(("scheme", "model", "loss_points"), each, strict=True)) for each in losses], "mine")
+    assert "per-group +0.3 %, shadow, 85 % pruned +16.0 %, smoothquant +93.0 %." in paper.text
+    assert "the like of K-Quant, llm.npu, SmoothQuant, from" in paper.text  # LLM.int8() was not measured here
+    assert "they lose +5.5, +0.1, +2.0 points of accuracy, mean over 2 models" in paper.text
+    assert "1 of 3 pairs have the same order" in paper.text  # llm.npu before SmoothQuant
     assert paper.claims == {}  # of other models
+
+
+def test_without_published_accuracies(script: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(script["judge"].__globals__, "load_table", lambda _: [])
+    paper = Paper()
+    assert script["published_losses"]() == []
+    script["judge"](paper, OWN, [], "mine")
+    assert "smoothquant +93.0 %" in paper.text
+    assert "the like of" not in paper.text

@@ -2,76 +2,89 @@
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from paper import Paper
+from scripts import claims, load_script, publish
+from short import run_short
 
 import socsim
-from socsim.experiments import Publication, beside_published
-from socsim.experiments.publication import read_record
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "bubbles.py"
-COLUMNS = "soc,model,engine,prompt_tokens,output_tokens,settings,metric,value,unit,source,split"
+SHORT = {"MODELS": ("gemma-2b",), "PROMPTS": (512,), "DRAWN": ("gemma-2b", 512)}
+RUN = "snapdragon-8-gen-3,gemma-2b,llm-npu,512,1"
 
 
 @pytest.fixture(scope="module")
 def script() -> dict[str, Any]:
-    return runpy.run_path(str(SCRIPT))
+    return load_script("bubbles")
 
 
-@pytest.fixture(scope="module")
-def rows(script: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = script["prefills"]("gemma-2b", 512)
+def record_under(scheduler: str) -> dict[str, Any]:
+    found: dict[str, Any] = socsim.run("snapdragon-8-gen-3", "gemma-2b", "llm-npu", prompt_tokens=512, scheduler=scheduler).record
     return found
 
 
-def test_rows_are_those_of_runs_under_each_scheduler(script: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+def test_rows_are_those_of_runs_under_each_scheduler(script: dict[str, Any]) -> None:
+    rows = script["prefills"]("gemma-2b", 512)
     assert [row["scheduler"] for row in rows] == list(script["SCHEDULERS"])
+    naive_s = record_under("in-order")["ttft_s"]
     for row in rows:
-        record = socsim.run(row["soc"], row["model"], "llm-npu", prompt_tokens=512, scheduler=row["scheduler"]).record
+        record = record_under(row["scheduler"])
         assert (row["ttft_s"], row["npu_bubble_rate"]) == (record["ttft_s"], record["npu_bubble_rate"])
-        assert row["speed_up"] == rows[0]["ttft_s"] / row["ttft_s"]
-    assert rows[1]["overrides"] == {}  # as published rows of the engine's own scheduler have it
-    assert rows[0]["overrides"] == {"engine.scheduler": "in-order"}
+        assert row["speed_up"] == naive_s / record["ttft_s"]
 
 
-def test_published_rates_are_claims_and_markers(
-    script: dict[str, Any], rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = "snapdragon-8-gen-3,gemma-2b,llm-npu,512,1,engine.scheduler=in-order"
-    (tmp_path / "system_mine.csv").write_text(f"{COLUMNS}\n{run},npu_bubble_rate,25,%,somebody,validation\n")
-    monkeypatch.setattr("socsim.measurements.trace_path", lambda name: tmp_path / name)
-    known = beside_published(rows, "npu_bubble_rate", "npu_bubble_rate")
-    with Publication(tmp_path / "out", SCRIPT, quick=True, formats=()) as paper:
-        script["judge"](paper, known)
-    record = read_record(tmp_path / "out")
-    assert record is not None
-    (claim,) = record["claims"]
-    assert claim["what"] == "NPU bubble rate under in-order, gemma-2b, 512 tokens"
-    assert (claim["published"], claim["unit"]) == (25.0, "%")
-    assert claim["simulated"] == pytest.approx(100.0 * rows[0]["npu_bubble_rate"], rel=1e-3)
-    panels = script["by_processor"](known)
-    assert [row["published_bubble_percent"] for row in panels] == [25.0] + [None] * 7
-    assert {row["panel"] for row in panels} == {"NPU, 512 tokens", "CPU, 512 tokens"}
+def test_published_rates_are_claims(script: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = (("in-order", 25, "Fig 14"), ("in-order", 30, "Fig 13"), ("out-of-order", 5, "Fig 13"))
+    lines = [f'{RUN},engine.scheduler={name},npu_bubble_rate,{rate},%,"me, {place}",validation' for name, rate, place in rates]
+    publish(monkeypatch, tmp_path, *lines)
+    record = run_short(script, tmp_path / "out", monkeypatch, **SHORT)
+    found = claims(record)
+    assert list(found) == [f"NPU bubble rate under {name}, gemma-2b, 512 tokens" for name in ("in-order", "out-of-order")]
+    errors = []
+    for claim, (name, rate, place) in zip(found.values(), rates[1:], strict=True):
+        simulated = 100.0 * record_under(name)["npu_bubble_rate"]
+        assert claim == (rate, pytest.approx(simulated, rel=1e-3), f"me, {place}", False)
+        errors.append(100.0 * (simulated / rate - 1.0))
+    mean = sum(map(abs, errors)) / 2
+    assert f"Of 2 published bubble rates the simulation is off by {mean:.0f} %" in record["conclusions"][0]
 
 
-def test_conclusions_name_the_fastest_scheduler_and_those_that_are_slower(script: dict[str, Any], tmp_path: Path) -> None:
-    def row(name: str, ttft_s: float) -> dict[str, Any]:
-        return {
-            "scheduler": name, "ttft_s": ttft_s, "speed_up": 1.0 / ttft_s, "model": "m", "prompt_tokens": 512, "npu_bubble_rate": 0.25,
-            "published_npu_bubble_rate": None,
-        }  # fmt: skip
+def test_published_rates_stand_on_the_npu_only(script: dict[str, Any]) -> None:
+    known = [{"prompt_tokens": 512, "model": "m", "scheduler": "s", "npu_bubble_rate": 0.2, "cpu_bubble_rate": 0.3}]
+    panels = script["by_processor"]([row | {"published_npu_bubble_rate": 0.25} for row in known])
+    assert [row["panel"] for row in panels] == ["NPU, 512 tokens", "CPU, 512 tokens"]
+    assert [(row["bubble_percent"], row["published_bubble_percent"]) for row in panels] == [(20.0, 25.0), (30.0, None)]
 
-    with Publication(tmp_path, SCRIPT, quick=True, formats=()) as paper:
-        script["judge"](paper, [row(*each) for each in zip(script["SCHEDULERS"], (1.0, 0.8, 0.9, 1.25), strict=True)])
-    record = read_record(tmp_path)
-    assert record is not None
-    bubbles, speed = record["conclusions"]
-    assert "in-order 25 %" in bubbles
-    assert "out-of-order 1.250 (1.25 to 1.25, slower in 0)" in speed
-    assert "fifo 0.800 (0.80 to 0.80, slower in 1)" in speed
-    assert "the rule of the paper is best" in speed
-    assert "by up to 12.5 %" in speed
+
+def test_without_published_rates(script: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(monkeypatch, tmp_path)
+    record = run_short(script, tmp_path / "out", monkeypatch, **SHORT)
     assert record["claims"] == []
+    assert "No published bubble rates" in record["conclusions"][0]
+
+
+def row(name: str, ttft_s: float) -> dict[str, Any]:
+    run = {"scheduler": name, "ttft_s": ttft_s, "speed_up": 1.0 / ttft_s, "model": "m", "prompt_tokens": 512, "npu_bubble_rate": 0.25}
+    return run | {"published_npu_bubble_rate": 0.5, "error_percent": -50.0, "source": "a book", "fitted": True}
+
+
+@pytest.mark.parametrize(
+    ("times_s", "said"),
+    [((1.0, 0.8, 0.9, 1.25), "the rule of the paper is best"), ((1.0, 0.8, 0.9, 0.5), "fifo beats the rule of the paper")],
+)
+def test_conclusions_name_the_fastest_scheduler_and_those_that_are_slower(
+    script: dict[str, Any], times_s: tuple[float, ...], said: str
+) -> None:
+    paper = Paper()
+    script["judge"](paper, [row(*each) for each in zip(script["SCHEDULERS"], times_s, strict=True)])
+    assert "in-order 25 %" in paper.text
+    assert "out-of-order 1.250 (1.250, slower in 0 of 1)" in paper.text
+    assert f"fifo {1.0 / times_s[3]:.3f} ({1.0 / times_s[3]:.3f}, slower in {int(times_s[3] > 1.0)} of 1)" in paper.text
+    assert said in paper.text
+    assert "by up to 12.5 %" in paper.text
+    assert set(paper.claims.values()) == {(50.0, 25.0)}
+    assert set(paper.fitted.values()) == {True}
+    assert set(paper.sources.values()) == {"a book"}

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import runpy
+import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from paper import Paper
+from scripts import load_script
 
+from socsim.catalog import load_engine, load_model
+from socsim.measurements import load_table
 from socsim.numerics.profile import BINS, TENSORS, TensorProfile
+from socsim.outliers import kept_linears
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "outlier_channels.py"
 CHANNELS, CHUNKS = 100, 4
 
 
 @pytest.fixture(scope="module")
 def script() -> dict[str, Any]:
-    return runpy.run_path(str(SCRIPT))
+    return load_script("outlier_channels")
 
 
 def tensor(outliers: dict[int, int]) -> TensorProfile:
@@ -64,13 +67,23 @@ def test_hot_channels_are_chosen_on_the_other_half(script: dict[str, Any]) -> No
     assert script["outliers_in_hot"](over, 10) == 8
 
 
-def test_kept_linears_are_the_most_important_of_each_model(script: dict[str, Any]) -> None:
-    found = [
-        {"layer": f"{layer}", "linear": linear, "importance": f"{10 * layer + (linear == 'o')}"} for layer in range(10) for linear in "qo"
-    ]
-    ranks = script["importance"](found, "mine", "me")
-    assert [(row["layer"], row["linear"]) for row in ranks if row["kept"]] == [(8, "o_proj"), (9, "q_proj"), (9, "o_proj")]
+def test_kept_linears_are_counted_by_model(script: dict[str, Any]) -> None:
+    found = [{"layer": f"{layer}", "linear": linear, "importance": "1.5"} for layer in range(3) for linear in "qo"]
+    ranks = script["importance"](found, "mine", "me", {(2, "o_proj"), (1, "o_proj"), (2, "q_proj"), (9, "q_proj")})
+    assert [(row["layer"], row["linear"]) for row in ranks if row["kept"]] == [(1, "o_proj"), (2, "q_proj"), (2, "o_proj")]
+    assert [row["relative_depth"] for row in ranks[::2]] == [0.0, 0.5, 1.0]
     assert script["kept_by_linear"](ranks) == [{"model": "mine", "q_proj": 1, "o_proj": 2}]
+    assert script["importance"]([], "mine", "me", set()) == []
+
+
+@pytest.mark.usefixtures("weights")
+def test_as_many_linears_are_kept_as_in_the_measured_table(script: dict[str, Any], tmp_path: Path) -> None:
+    script["main"](tmp_path, True, ())
+    with (tmp_path / "kept_linears.csv").open(encoding="utf-8", newline="") as file:
+        kept = {row.pop("model"): sum(map(int, row.values())) for row in csv.DictReader(file)}
+    measured = next(row for row in load_table("smollm2_pruning_curve") if (row["scheme"], row["pruning_rate"]) == ("shadow", "0.85"))
+    assert kept["smollm2-135m"] == int(measured["kept_linears"])
+    assert kept["qwen1.5-1.8b"] == len(kept_linears(load_model("qwen1.5-1.8b"), load_engine("llm-npu")))
 
 
 def test_published_values_come_from_traces(script: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,12 +96,38 @@ def test_published_values_come_from_traces(script: dict[str, Any], monkeypatch: 
     assert script["published_hot_share"]() is None
 
 
+KEPT = [{"model": "a", "q_proj": 1, "o_proj": 1, "down_proj": 2}, {"model": "b", "q_proj": 2, "o_proj": 0, "down_proj": 0}]
+
+
 def test_claim_is_the_share_of_all_linears_together(script: dict[str, Any], profile: Any) -> None:
     paper, hot = Paper(), script["concentration"](profile)
-    kept = [{"model": "a", "o_proj": 1, "down_proj": 2, "q_proj": 1}, {"model": "b", "o_proj": 0, "down_proj": 0, "q_proj": 2}]
-    script["judge"](paper, script["layer_counts"](profile), hot, kept)
+    script["judge"](paper, script["layer_counts"](profile), hot, KEPT)
     ((what, (published, simulated)),) = paper.claims.items()
     assert "smollm2-135m" in what  # another model than the paper's
     assert published == 80.0
     assert simulated == pytest.approx(100.0 * 7 / 9)
-    assert "3 of 4 in a, but 0 of 2 in b" in paper.text
+    assert not paper.fitted[what]
+    assert "sync.outlier_stats" in paper.sources[what]
+    assert "carry 78 % of the outliers of the other, 78 % by linear" in paper.text
+    assert "4 of a (2 down_proj, 1 q_proj, 1 o_proj) and 2 of b (2 q_proj)." in paper.text
+
+
+def test_the_linear_that_reads_most_is_named(script: dict[str, Any], profile: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = [row | {"outlier_channels": 6.0 if row["linear"] == "o_proj" else 2.0} for row in script["layer_counts"](profile)]
+    paper = Paper()
+    script["judge"](paper, counts, script["concentration"](profile), KEPT)
+    assert "in smollm2-135m o_proj (3.0 times as many" in paper.text
+    published = load_table("llm_npu_fig10_outlier_channels")
+    by_linear = [[float(row["mean_outlier_channels"]) for row in published if row["linear"] == name] for name in script["LINEARS"]]
+    *others, down = (sum(each) / len(each) for each in by_linear)
+    assert f"in qwen1.5-1.8b (Fig 10) down_proj ({3 * down / sum(others):.1f} times as many" in paper.text
+
+
+def test_without_published_tables(script: dict[str, Any], profile: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(script["judge"].__globals__, "load_table", lambda _: [])
+    paper = Paper()
+    assert script["published_counts"]() == script["published_importance"]() == []
+    assert script["rank_figure"](profile).axes
+    script["judge"](paper, script["layer_counts"](profile), script["concentration"](profile), KEPT[:1])
+    assert [published for published, _ in paper.claims.values()] == [None]
+    assert "qwen1.5-1.8b" not in paper.text
