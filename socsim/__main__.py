@@ -1,5 +1,5 @@
 """Lets ``python -m socsim`` stand for the ``socsim`` command."""
 
-from socsim.cli import main
+from socsim.cli import program
 
-main()
+program()

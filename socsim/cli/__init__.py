@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -83,15 +82,24 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (for the rest of the process)
     if str(Path.cwd()) not in sys.path and "" not in sys.path:
         sys.path.append(str(Path.cwd()))  # a scheduler given as module:function may be a file of the current folder
-    code = _exit_code(arguments)
-    if code == EXIT_INTERRUPTED and threading.active_count() > 1:
-        os._exit(code)  # products that still run in threads would keep the process for up to half a minute
-    sys.exit(code)
+    sys.exit(_exit_code(arguments))
+
+
+def program(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line as all that this process does: when interrupted, it ends at once, whatever its threads still compute."""
+    try:
+        main(arguments)
+    except SystemExit as stop:
+        if stop.code != EXIT_INTERRUPTED:
+            raise
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_INTERRUPTED)
 
 
 def run_script(script: str) -> NoReturn:
     """Run an experiment's file as ``socsim experiment`` does, with the arguments of this process, and exit."""
-    main(["experiment", script, *sys.argv[1:]])
+    program(["experiment", script, *sys.argv[1:]])
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:

@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from socsim.calibration.groups import GRAPH_METRICS, RUN_METRICS
-from socsim.catalog import load_engine
+from socsim.catalog import description_path, load_engine
+from socsim.errors import SocsimError
 from socsim.measurements import SystemRow, load_system_rows
 
 Row = dict[str, Any]
@@ -30,13 +31,27 @@ def published_values(metric: str, place: str = "") -> dict[tuple[Any, ...], Syst
     place
         Figure or table, such as ``Fig 14``: where a run was published several times, its value counts. Otherwise, and among equals,
         it is the first in the order of files and lines.
+
+    Raises
+    ------
+    SocsimError
+        A row names a phone, model or engine that is not there.
     """
     rows = [row for row in load_system_rows() if row.metric == metric]
     rows.sort(key=lambda row: not (place and re.search(rf"\b{re.escape(place)}\b", row.source)))  # stable
     found: dict[tuple[Any, ...], SystemRow] = {}
     for row in rows:
+        _check_names(row)
         found.setdefault(run_key(row.soc, row.model, row.engine, row.prompt_tokens, row.output_tokens, row.overrides), row)
     return found
+
+
+def _check_names(row: SystemRow) -> None:
+    try:
+        for kind, name in (("soc", row.soc), ("model", row.model), ("engine", row.engine)):
+            description_path(kind, name)
+    except SocsimError as error:
+        raise SocsimError(f"{row.where}: {error}") from None
 
 
 def run_key(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +86,21 @@ def test_standard_output_on_a_full_disk(options: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*SOCSIM, "list", "socs", *options], stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (2, "socsim: error: standard output: No space left on device\n")
+
+
+def test_an_interrupted_program_does_not_wait_for_its_threads(tmp_path: Path) -> None:
+    """A thread that computes for a minute holds nobody up."""
+    script = tmp_path / "slow.py"
+    script.write_text(
+        '"""How long?"""\nimport threading, time\n'
+        "def main(*_):\n    threading.Thread(target=time.sleep, args=(60,)).start()\n    print('begun', flush=True)\n    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-m", "socsim", "experiment", str(script), "--out", str(tmp_path / "out")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted" in err
+    assert "Traceback" not in err

@@ -8,23 +8,24 @@ from typing import Any
 
 import pytest
 
-from socsim.experiments import advantages, beside_published, errors_sentence, geometric_mean, published, published_values
+from socsim.errors import SocsimError
+from socsim.experiments import advantages, beside_published, counted, errors_sentence, geometric_mean, origin, published, published_values
 from socsim.experiments.grid import ENGINES, load_workloads
-from socsim.experiments.published import is_fitted, origin, run_key
+from socsim.experiments.published import is_fitted, run_key
 from socsim.measurements import load_system_rows
 
 HEADER = "soc,model,engine,prompt_tokens,output_tokens,settings,metric,value,unit,source,split\n"
-RUN = {"soc": "p", "model": "m", "engine": "e", "prompt_tokens": 64}
+RUN = {"soc": "toy-phone", "model": "smollm2-135m", "engine": "llm-npu", "prompt_tokens": 64}
 
 
 @pytest.fixture
 def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put four rows of a user's own in the place of those in ``traces/``."""
     rows = (
-        "p,m,e,64,1,,ttft_s,500,ms,a book,validation",
-        "p,m,e,64,46,,ttft_s,2,s,a book,validation",
-        "p,m,e,64,1,run.power_calibration=battery-rail,prefill_energy_j,3,J,a book,validation",
-        "p,m,e,64,1,,prefill_share,80,%,a book,validation",
+        "toy-phone,smollm2-135m,llm-npu,64,1,,ttft_s,500,ms,a book,validation",
+        "toy-phone,smollm2-135m,llm-npu,64,46,,ttft_s,2,s,a book,validation",
+        "toy-phone,smollm2-135m,llm-npu,64,1,run.power_calibration=battery-rail,prefill_energy_j,3,J,a book,validation",
+        "toy-phone,smollm2-135m,llm-npu,64,1,,prefill_share,80,%,a book,validation",
     )
     path = tmp_path / "system_mine.csv"
     path.write_text(HEADER + "\n".join(rows) + "\n")
@@ -34,16 +35,17 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("measured")
 def test_values_of_a_metric_by_run() -> None:
     assert {key: row.value for key, row in published_values("ttft_s").items()} == {
-        ("p", "m", "e", 64, 1, ()): 0.5,
-        ("p", "m", "e", 64, 46, ()): 2.0,
+        ("toy-phone", "smollm2-135m", "llm-npu", 64, 1, ()): 0.5,
+        ("toy-phone", "smollm2-135m", "llm-npu", 64, 46, ()): 2.0,
     }
-    assert published_values("prefill_share")[run_key("p", "m", "e", 64)].value == 0.8
+    assert published_values("prefill_share")[run_key("toy-phone", "smollm2-135m", "llm-npu", 64)].value == 0.8
     assert published_values("decode_s") == {}
 
 
 @pytest.mark.usefixtures("measured")
 def test_published_beside_simulated() -> None:
-    rows = [RUN | {"ttft_s": 0.6}, RUN | {"output_tokens": 46, "ttft_s": 1.0}, RUN | {"engine": "f", "ttft_s": 1.0}, RUN | {"ttft_s": None}]
+    other = RUN | {"engine": "npu-chunk", "ttft_s": 1.0}
+    rows = [RUN | {"ttft_s": 0.6}, RUN | {"output_tokens": 46, "ttft_s": 1.0}, other, RUN | {"ttft_s": None}]
     found = beside_published(rows, "ttft_s", "ttft_s")
     assert [row["published_ttft_s"] for row in found] == [0.5, 2.0, None, 0.5]
     assert [row["error_percent"] for row in found] == [pytest.approx(20.0), -50.0, None, None]
@@ -76,6 +78,13 @@ def test_the_asked_figure_counts_where_a_run_was_published_twice(monkeypatch: py
     assert found("Fig 1") == (2.0, "Paper, Fig 1", False)
 
 
+def test_rows_of_what_is_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [load_system_rows()[0]._replace(engine="npu-chonk", where="mine.csv:3")]
+    monkeypatch.setattr(published, "load_system_rows", lambda: rows)
+    with pytest.raises(SocsimError, match=r"^mine\.csv:3: unknown engine 'npu-chonk' \(did you mean 'npu-chunk'\?\)"):
+        published_values(rows[0].metric)
+
+
 def test_settings_that_an_engine_has_anyway_do_not_count() -> None:
     run = ("snapdragon-8-gen-3", "gemma-2b", "llm-npu", 64, 1)
     assert run_key(*run, {"engine.scheduler": "out-of-order"}) == run_key(*run)
@@ -93,8 +102,12 @@ def test_which_rows_are_fitted() -> None:
 def test_errors_in_a_sentence() -> None:
     rows = [RUN | {"error_percent": 10.0}, RUN | {"error_percent": -30.0, "prompt_tokens": 1024}, RUN | {"error_percent": None}]
     said = errors_sentence(rows, "times", ("model", "prompt_tokens"))
-    assert said == "Of 2 published times the simulation is off by 20 % on average and by -30 % at worst (m, 1,024 tokens)."
+    assert said == "Of 2 published times the simulation is off by 20 % on average and by -30 % at worst (smollm2-135m, 1,024 tokens)."
     assert errors_sentence(rows[2:], "times") == "No published times are at hand to compare them with."
+
+
+def test_one_run_and_several() -> None:
+    assert [counted(number, "run") for number in (0, 1, 1024)] == ["0 runs", "1 run", "1,024 runs"]
 
 
 def test_every_shipped_row_is_found_by_its_run() -> None:
