@@ -106,3 +106,4 @@ def test_with_published_rows_and_without(
     assert record["conclusions"][-1].startswith("Of 1 published" if lines else "No published values of runs with the GPU")
     table = (tmp_path / "out" / "gpu_npu.csv").read_text()
     assert ("me, Fig 18" in table) == bool(lines)
+    assert table.startswith("model,prompt_tokens,")  # phone and engine are in the caption
