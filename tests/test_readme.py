@@ -46,6 +46,7 @@ COMPUTED = ("weights", "verify", "accuracy")
 def test_commands_run(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_policies.py").write_text("\n".join(blocks("python my_policies.py")), encoding="utf-8")
+    (tmp_path / "my_experiment.py").write_text("\n".join(blocks("python my_experiment.py")), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "my_policies", raising=False)
     copyfile(README.parent / "hardware_models" / "soc_toy-phone.toml", tmp_path / "my-phone.toml")
