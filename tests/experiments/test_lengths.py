@@ -71,9 +71,9 @@ def test_graphs_are_compared_within_a_source_and_summed_if_whole(chunks: dict[st
         (64, 6.0, 8.0),
         (256, 2.0, 4.0),
     ]
-    paper = Paper()
-    assert chunks["claim_lengths"](paper, "m", sums) == "256 tokens for m (published: 256)"
-    assert paper.claims["latency per token of QKV and FFN at 64 over 256 tokens (m)"] == (2.0, 3.0)
+    paper, longer = Paper(), graph("QKV and FFN", 1024, 4.0, 3.0)
+    assert chunks["claim_lengths"](paper, "m", [*sums, longer]) == "256 tokens for m (published: 1,024)"
+    assert [*paper.claims.values()] == [(1024, 256), (2.0, 3.0), (0.75, 2.0)]
     assert {*paper.fitted.values()} == {False}
     paper = Paper()
     chunks["claim_lengths"](paper, "m", [sums[0] | {"source": "two", "fitted": True}, sums[1]])

@@ -15,6 +15,7 @@ from socsim.experiments.bounds import NOTHING, RESOURCES, bound_of
 from socsim.experiments.energy import energies
 from socsim.experiments.publication import read_record, read_table
 from socsim.experiments.scaling import anomalies, moves, publish_scaling, scaled, scaling_rows
+from socsim.measurements import load_system_rows
 
 SOC = "snapdragon-8-gen-3"
 BASE: dict[str, Any] = {"soc": SOC, "model": "smollm2-135m", "engine": "llm-npu", "prompt_tokens": 300, "output_tokens": 2}
@@ -94,7 +95,10 @@ def test_what_bounds_a_run_is_what_makes_it_fastest_if_free(monkeypatch: pytest.
     assert bound.gain_if_free == pytest.approx(1.5)
 
 
-def test_results_and_bottlenecks_are_published(tmp_path: Path) -> None:
+def test_results_and_bottlenecks_are_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = [each for each in load_system_rows() if each.metric == "prefill_tokens_per_s" and not each.overrides]
+    elsewhere = [each._replace(value=1.0, source="Fig 19") for each in speeds]
+    monkeypatch.setattr("socsim.experiments.published.load_system_rows", lambda: elsewhere + speeds)
     rows = scaling_rows({**BASE, "model": "qwen1.5-1.8b", "prompt_tokens": 256}, {1.0: {}, 2.0: {"soc.processors.npu.speed": 2.0}})
     with Publication(tmp_path, __file__, quick=True, formats=("svg",)) as paper:
         known = publish_scaling(paper, "npu", rows, "rates of the NPU", {"ttft_s": "TTFT (s)"})
