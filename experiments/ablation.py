@@ -14,7 +14,7 @@ from typing import Any
 
 import socsim
 from socsim.bottlenecks import IDLE, Explanation, explain
-from socsim.experiments import FORMATS, Publication, beside_published, errors_sentence, geometric_mean, origin
+from socsim.experiments import FORMATS, Publication, beside_published, errors_sentence, geometric_mean, hollow, origin
 from socsim.experiments.grid import MODELS, OURS, PHONES
 from socsim.palette import FAMILIES, Look
 from socsim.plots import bars, stacked_bars
@@ -73,7 +73,7 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
             rows, x="prompt_tokens", y=SPEED, series="engine", panel="model", published=f"published_{SPEED}", log=True, share_y=True,
             x_label="prompt (tokens)", y_label="prefill (tokens/s)",
         )  # fmt: skip
-        paper.figure("ablation", figure, f"Prefill speed on {SOC} as techniques are added; hollow: published")
+        paper.figure("ablation", figure, f"Prefill speed on {SOC} as techniques are added{hollow(rows, SPEED)}")
         parts = [where(*run, result) for run, result in results.items() if run[0] in EXPLAINED and run[1] in EXPLAINED_PROMPTS]
         paper.table("ttft_parts", parts, "Where the TTFT goes: preparation, and what processors do on the critical path or while it waits")
         seen = {part: name for part, name in PARTS.items() if any(row[f"{part}_s"] for row in parts)}

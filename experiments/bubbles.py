@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 import socsim
-from socsim.experiments import FORMATS, Publication, beside_published, errors_sentence, geometric_mean
+from socsim.experiments import FORMATS, Publication, beside_published, errors_sentence, geometric_mean, hollow
 from socsim.experiments.grid import MODELS, OURS, PHONES
 from socsim.experiments.published import without
 from socsim.experiments.words import span
@@ -51,7 +51,7 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
             by_processor(rows), x="model", y="bubble_percent", series="scheduler", panel="panel", published="published_bubble_percent",
             share_y=True, across=len(prompts), y_label="bubble rate (%)",
         )  # fmt: skip
-        paper.figure("bubble_rates", figure, "Bubble rate of each processor by scheduler; hollow: published")
+        paper.figure("bubble_rates", figure, f"Bubble rate of each processor by scheduler{hollow(rows, BUBBLES)}")
         judge(paper, rows)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import socsim
 from socsim.catalog import figures
-from socsim.experiments import FORMATS, Publication, beside_published, errors_sentence, geometric_mean, published_values
+from socsim.experiments import FORMATS, Publication, beside_published, errors_sentence, geometric_mean, hollow, published_values
 from socsim.experiments.energy import energies, prefill_column
 from socsim.experiments.grid import CALIBRATIONS, MODELS, OURS, PHONES, PROMPTS
 from socsim.experiments.published import is_fitted, without
@@ -71,7 +71,7 @@ def draw(paper: Publication, rows: Sequence[Row]) -> None:
         [row | {"float_work": f"float work: {row['float_work']}"} for row in prefills], x="prompt_tokens", y=SPEED, series="float_work",
         panel="model", published=f"published_{SPEED}", share_y=True, x_label="prompt (tokens)", y_label="prefill (tokens/s)",
     )  # fmt: skip
-    paper.figure("prefill_speed", figure, f"Prefill speed on {SOC} by the processor of float work; hollow: published")
+    paper.figure("prefill_speed", figure, f"Prefill speed on {SOC} by the processor of float work{hollow(prefills, SPEED)}")
     longest = [row for row in rows if row["prompt_tokens"] == ENERGY_PROMPT]
     decodes = [row | {"decode": f"decode: {row['decode']}"} for row in longest if row["float_work"] == USUAL]
     figure = bars(decodes, x="model", y=DECODE_SPEED, series="decode", y_label="decode (tokens/s)", columns=1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from socsim.catalog import load_soc
-from socsim.experiments import FORMATS, Publication, beside_published, errors_sentence
+from socsim.experiments import FORMATS, Publication, beside_published, errors_sentence, hollow
 from socsim.experiments.grid import ENGINES, MODELS, OURS, PHONES
 from socsim.measurements import load_table
 from socsim.palette import SERIES
@@ -74,7 +74,7 @@ def draw(paper: Publication, engines: Sequence[Row], variants: Sequence[Row]) ->
     figure = stacked_bars(
         engines, x="engine", parts=used, colors=COLORS, published=f"published_{TOTAL}", y_label="peak memory (GB)", columns=1,
     )  # fmt: skip
-    paper.figure("memory", figure, f"Peak memory, {MODEL} with {PROMPT} tokens on {SOC}; hollow: published")
+    paper.figure("memory", figure, f"Peak memory, {MODEL} with {PROMPT} tokens on {SOC}{hollow(engines, TOTAL)}")
     figure = stacked_bars(variants, x="variant", parts=PARTS, colors=COLORS, panel="model", y_label="peak memory (GB)")
     noted = ", ".join(f"{row['model']} ({row['variant']})" for row in variants if row["note"]) or "none"
     what = f"Peak memory of {OURS}, {LONG_PROMPT:,} tokens on {LONG_SOC}, graphs shared or per chunk, float weights of hot or all channels"

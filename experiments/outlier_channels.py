@@ -227,8 +227,6 @@ def judge(paper: Publication, counts: Sequence[Row], hot: Sequence[Row], kept: S
     """Say which shapes are alike."""
     chosen, known = [row for row in hot if row["rule"] == MAIN_RULE], published_hot_share()
     pooled = sum(row["hot_share_percent"] * row["outlier_channels"] for row in chosen) / sum(row["outlier_channels"] for row in chosen)
-    what = f"outliers in {HOT_PERCENT:g} % of channels (published: more than that, for the paper's models; here: {MODEL})"
-    paper.claim(what, known, pooled, "%", f"{SOURCE}; soc_facts: {FACT}")
     paper.conclude(
         f"On {MODEL}, with the {MAIN_RULE} as threshold, {HOT_PERCENT:g} % of channels, chosen on one half of the text, carry "
         f"{pooled:.0f} % of the outliers of the other, {span((row['hot_share_percent'] for row in chosen), 0)} % by "

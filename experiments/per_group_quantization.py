@@ -169,7 +169,7 @@ def judge(paper: Publication, rows: Sequence[dict[str, Any]], known: Sequence[di
     """Compare slow-downs with those published, to which nothing is fitted, and say what groups and shadow outliers buy."""
     for row in rows:
         if published := row["published_npu_over_per_tensor"]:
-            what = f"NPU time per group over per tensor ({row['model']}, {SOC})"
+            what = f"NPU time per group over per tensor ({row['model']}, {SOC}; {PUBLISHED_AT} assumed)"
             paper.claim(what, published, row["npu_over_per_tensor"], "x", row["source"])
     ratios = [row["npu_over_per_tensor"] for row in rows if row["scheme"].startswith("groups")]
     paper.conclude(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import socsim
-from socsim.experiments import FORMATS, Publication, advantages, beside_published, errors_sentence, published_values
+from socsim.experiments import FORMATS, Publication, advantages, beside_published, errors_sentence, hollow, published_values
 from socsim.experiments.grid import CALIBRATIONS, ENGINES, MODELS, OURS, PHONES, PROMPTS
 from socsim.experiments.published import run_key
 from socsim.plots import bars
@@ -45,14 +45,15 @@ def draw(paper: Publication, rows: Sequence[dict[str, Any]]) -> None:
             shown, x="prompt_tokens", y=ENERGY, series="engine", panel="model", published=f"published_{ENERGY}", log=True, share_y=True,
             x_label="prompt (tokens)", y_label="prefill energy (J)",
         )  # fmt: skip
-        caption = f"Prefill energy on {SOC}, power calibration {calibration}; hollow: published"
+        caption = f"Prefill energy on {SOC}, power calibration {calibration}{hollow(shown, ENERGY)}"
         paper.figure(f"prefill_energy_{calibration}", figure, caption)
     shown = [row for row in rows if row["model"] == POWER_MODEL]
     figure = bars(
         shown, x="prompt_tokens", y=POWER, series="engine", panel="power_calibration", published=f"published_{POWER}",
         x_label="prompt (tokens)", y_label="mean power (W)",
     )  # fmt: skip
-    paper.figure("prefill_power", figure, f"Mean power of prefill, {POWER_MODEL} on {SOC}; hollow: published energy x published speed")
+    known = " energy x published speed" if hollow(shown, POWER) else ""
+    paper.figure("prefill_power", figure, f"Mean power of prefill, {POWER_MODEL} on {SOC}{hollow(shown, POWER)}{known}")
 
 
 def prefills(model: str, calibration: str) -> list[dict[str, Any]]:

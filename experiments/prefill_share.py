@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import socsim
-from socsim.experiments import FORMATS, Publication, beside_published, counted, errors_sentence, origin
+from socsim.experiments import FORMATS, Publication, beside_published, counted, errors_sentence, hollow, origin
 from socsim.experiments.grid import MODELS, PHONES, Workload, load_workloads
 from socsim.plots import stacked_bars
 
@@ -39,7 +39,7 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
             figure = stacked_bars(
                 shown, x="engine", parts=PARTS, panel="workload", published=f"published_{SHARE}", y_label="share of end-to-end time",
             )  # fmt: skip
-            paper.figure(f"prefill_share_{model}", figure, f"Share of prefill in end-to-end time, {model} on {SOC}; hollow: published")
+            paper.figure(f"prefill_share_{model}", figure, f"Share of prefill in end-to-end time, {model} on {SOC}{hollow(shown, SHARE)}")
         judge(paper, rows)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import socsim
-from socsim.experiments import FORMATS, Publication, advantages, beside_published, counted, errors_sentence
+from socsim.experiments import FORMATS, Publication, advantages, beside_published, counted, errors_sentence, hollow
 from socsim.experiments.grid import ENGINES, MODELS, OURS, PHONES, PROMPTS
 from socsim.plots import bars
 
@@ -31,7 +31,7 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
                 shown, x="prompt_tokens", y=SPEED, series="engine", panel="model", published=f"published_{SPEED}", log=True, share_y=True,
                 x_label="prompt (tokens)", y_label="prefill (tokens/s)",
             )  # fmt: skip
-            paper.figure(f"prefill_speed_{soc}", figure, f"Prefill speed on {soc}; hollow: published")
+            paper.figure(f"prefill_speed_{soc}", figure, f"Prefill speed on {soc}{hollow(shown, SPEED)}")
         speed_ups = advantages(rows, SPEED, of=OURS, by=("soc", "prompt_tokens"))
         paper.table("speed_ups", speed_ups, f"Geometric mean of how many times as fast as an engine {OURS} is")
         judge(paper, rows, speed_ups)

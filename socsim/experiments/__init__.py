@@ -7,6 +7,7 @@ from socsim.experiments.published import (
     counted,
     errors_sentence,
     geometric_mean,
+    hollow,
     origin,
     published_values,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "counted",
     "errors_sentence",
     "geometric_mean",
+    "hollow",
     "origin",
     "published_values",
 ]

@@ -114,6 +114,16 @@ def is_fitted(row: SystemRow) -> bool:
     return row.split == "calibration" and row.metric in FITTED_METRICS
 
 
+def hollow(rows: Iterable[Row], column: str) -> str:
+    """Return what a caption says of hollow markers: nothing where no row has a published value of a column."""
+    return "; hollow: published" if any(row.get(f"published_{column}") is not None for row in rows) else ""
+
+
+def measured_models(engine: str) -> list[str]:
+    """Return the models with which an engine's times were measured, sorted."""
+    return sorted({row.model for row in load_system_rows() if row.engine == engine and row.metric in RUN_METRICS})
+
+
 def errors_sentence(rows: Sequence[Row], what: str, where: Sequence[str] = ("engine", "model", "prompt_tokens")) -> str:
     """Say how far simulated values are from published ones, on average and at worst.
 

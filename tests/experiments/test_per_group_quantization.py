@@ -60,7 +60,9 @@ def accuracies(script: dict[str, Any]) -> list[dict[str, Any]]:
 def test_claims_are_those_of_the_validation(script: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     paper, slowdowns = Paper(), per_group_slowdowns()
     script["judge"](paper, rows, accuracies(script))
-    found = {f"NPU time per group over per tensor ({each.model}, {each.soc})": each for each in slowdowns.itertuples()}
+    found = {
+        f"NPU time per group over per tensor ({each.model}, {each.soc}; groups of 64 assumed)": each for each in slowdowns.itertuples()
+    }
     assert set(paper.claims) == set(found)
     for what, each in found.items():
         assert paper.claims[what] == pytest.approx((each.measured, each.predicted))
