@@ -25,5 +25,6 @@ def test_what_overlap_brings(fifo_s: float, best: str, factor: str) -> None:
     said = load_script("demo")["overlap"]({name: result(name, *each) for name, each in times.items()})
     assert said == (
         "Naive overlap makes the prefill 1.50 times as fast as no overlap, out-of-order issue 1.20 times as fast as naive overlap; of "
-        f"the schedulers, {best} is the fastest ({factor} times). NPU bubble rates: sequential 50.0 %, in-order 25.0 %, fifo 12.5 %, out-of-order 10.0 %."
+        f"the schedulers, {best} is the fastest ({factor} times). "
+        "NPU bubble rates: sequential 50.0 %, in-order 25.0 %, fifo 12.5 %, out-of-order 10.0 %."
     )
