@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -127,6 +128,7 @@ class Publication:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+        name = file_name(name)
         self.file(f"{name}.csv", text.getvalue())
         self._tables.append({"file": f"{name}.csv", "caption": caption})
 
@@ -134,7 +136,7 @@ class Publication:
         """Add a matplotlib figure as ``NAME.png`` and so on."""
         from socsim.plots import save
 
-        files = [f"{name}.{suffix}" for suffix in self.formats]
+        files = [f"{file_name(name)}.{suffix}" for suffix in self.formats]
         for file in files:
             save(figure, self.partial / file)
         self._files += files
@@ -191,6 +193,11 @@ class Publication:
             path.with_suffix(".tmp").replace(path)
         except OSError as error:
             raise SocsimError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def file_name(name: str) -> str:
+    """Return a name as that of a file: what holds a path, of a phone say, holds no folder."""
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 def verdict(error_percent: float) -> str:

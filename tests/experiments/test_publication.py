@@ -72,6 +72,12 @@ def test_same_results_same_bytes(tmp_path: Path, script: Path) -> None:
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
 
+def test_names_hold_no_folders(tmp_path: Path, script: Path) -> None:
+    with Publication(tmp_path / "out", script, quick=False) as paper:
+        paper.table("speed_../my phones/a.toml", [{"length_s": 2.0}])
+    assert (tmp_path / "out" / "speed_..-my-phones-a.toml.csv").exists()
+
+
 def test_large_numbers_have_no_exponent(tmp_path: Path, script: Path) -> None:
     publish(tmp_path, script, 102_649.7)
     assert read_table(tmp_path / "lengths.csv")[1][0] == ["a, b", "102600", ""]

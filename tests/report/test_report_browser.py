@@ -210,9 +210,8 @@ def test_a_bar_tells_what_it_is(chrome: Chrome, width: int) -> None:
     press(chrome, "Whole run")
 
 
-def test_wheel_and_drag_zoom_and_move(chrome: Chrome, width: int) -> None:
-    if width == PHONE:
-        pytest.skip("a phone has no wheel")
+@pytest.mark.parametrize("width", [WIDE], indirect=True, scope="module")
+def test_wheel_and_drag_zoom_and_move(chrome: Chrome) -> None:
     before = span(chrome)
     run(chrome, f"{PLOT}.scrollIntoView({{block: 'center'}})")
     x, y = middle(chrome, chrome.find_element(By.CSS_SELECTOR, "#timeline-plot .nsewdrag"))
@@ -228,9 +227,8 @@ def test_wheel_and_drag_zoom_and_move(chrome: Chrome, width: int) -> None:
     press(chrome, "Whole run")
 
 
-def test_a_finger_on_the_timeline_scrolls_the_page(chrome: Chrome, width: int) -> None:
-    if width != PHONE:
-        pytest.skip("no touch screen")
+@pytest.mark.parametrize("width", [PHONE], indirect=True, scope="module")
+def test_a_finger_on_the_timeline_scrolls_the_page(chrome: Chrome) -> None:
     before = span(chrome)
     run(chrome, f"{PLOT}.scrollIntoView({{block: 'center'}})")
     x, y = middle(chrome, chrome.find_element(By.CSS_SELECTOR, "#timeline-plot .nsewdrag"))
