@@ -132,40 +132,19 @@ def graph_costs(graph: TaskGraph, soc: SoC, engine: Engine, run: Run) -> Costs:
         takes longer than the clock can hold.
     """
     model = CostModel(soc, engine, run)
-    names = graph.processors
-    known: dict[tuple[int, str], tuple[dict[str, float], float]] = {}
-    targets = _foreign_consumers(graph)
+    names, (kinds, kind) = graph.processors, graph.kinds
+    known = [model.parts(work, processor) for work, processor in kinds]
     parts_s = np.zeros((len(graph), len(PARTS)))
-    dram_bytes = np.zeros(len(graph))
-    for index, subgraph in enumerate(graph.subgraphs):
-        key = (id(subgraph.work), subgraph.processor)
-        if key not in known:
-            known[key] = model.parts(subgraph.work, subgraph.processor)
-        times, dram_bytes[index] = known[key]
-        synchronization = model.hand_over_s(subgraph.work.output_bytes, targets[index])
-        parts_s[index] = [*times.values(), synchronization]
+    parts_s[:, :-1] = np.array([list(times.values()) for times, _ in known])[kind]
+    output_bytes = np.array([work.output_bytes for work, _ in kinds], dtype=np.int64)[kind]
+    parts_s[:, -1] = model.hand_over_s(output_bytes, graph.foreign_consumers)
     latency = np.full((len(names), len(names)), model.mechanism.latency_s)
     np.fill_diagonal(latency, 0.0)
     return Costs(
         graph,
         parts_s,
-        dram_bytes,
+        np.array([dram_bytes for _, dram_bytes in known])[kind],
         np.array([model.processor(name).bandwidth_bytes_per_s for name in names]),
         soc.dram.achievable_bytes_per_s,
         latency,
     )
-
-
-def _foreign_consumers(graph: TaskGraph) -> list[int]:
-    """Return for each subgraph the number of other processors that consume its result."""
-    processor = graph.processor_index
-    targets: list[set[int]] = [set() for _ in processor]
-    for index, followers in enumerate(graph.successors):
-        for follower in followers:
-            if processor[follower] != processor[index]:
-                targets[index].add(processor[follower])
-    for prefix in graph.prefixes:
-        waiting = {processor[waiter] for waiters in prefix.waiters for waiter in waiters}
-        for member in prefix.members:
-            targets[member] |= waiting - {processor[member]}
-    return [len(found) for found in targets]

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from socsim.errors import SocsimError
 
 DATA_TYPE_BYTES = {"int8": 1, "fp16": 2, "fp32": 4}
@@ -199,6 +202,29 @@ class TaskGraph:
             for other in needed:
                 result[other].append(index)
         return result
+
+    @cached_property
+    def kinds(self) -> tuple[tuple[tuple[Work, str], ...], NDArray[np.intp]]:
+        """Work that is done, each with its processor, once for all subgraphs that do it; and for each subgraph the place of its own."""
+        places: dict[tuple[int, str], int] = {}
+        index = [places.setdefault((id(each.work), each.processor), len(places)) for each in self.subgraphs]
+        firsts = np.unique(np.array(index, dtype=np.intp), return_index=True)[1].tolist()
+        return tuple((self.subgraphs[first].work, self.subgraphs[first].processor) for first in firsts), np.array(index, dtype=np.intp)
+
+    @cached_property
+    def foreign_consumers(self) -> NDArray[np.int64]:
+        """For each subgraph the number of other processors that consume its result, of shape (subgraphs,)."""
+        processor = self.processor_index
+        targets: list[set[int]] = [set() for _ in processor]
+        for index, needed in enumerate(self.predecessors):
+            for other in needed:
+                if processor[other] != processor[index]:
+                    targets[other].add(processor[index])
+        for prefix in self.prefixes:
+            waiting = {processor[waiter] for waiters in prefix.waiters for waiter in waiters}
+            for member in prefix.members:
+                targets[member] |= waiting - {processor[member]}
+        return np.array([len(found) for found in targets], dtype=np.int64)
 
     @cached_property
     def missing(self) -> list[int]:

@@ -17,6 +17,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from socsim.errors import SocsimError, unknown_name
 from socsim.graph import DATA_TYPE_BYTES, Operator, Work
 
@@ -218,9 +221,7 @@ class CostModel:
             times["linear"] += spilled / (processor.spill_bytes_per_s * self.speedup[name])
         return times, subgraph_dram_bytes(work, processor.on_chip_memory_bytes)
 
-    def hand_over_s(self, output_bytes: int, targets: int) -> float:
-        """Return the producer's work of handing a result of some bytes to other processors."""
-        if not targets:
-            return 0.0
+    def hand_over_s(self, output_bytes: NDArray[np.int64] | int, targets: NDArray[np.int64] | int) -> NDArray[np.float64]:
+        """Return the producers' work of handing results of some bytes to so many other processors each, as many as there are results."""
         cache = 0.0 if self.mechanism.cache_bytes_per_s is None else output_bytes / self.mechanism.cache_bytes_per_s
-        return targets * self.mechanism.launch_work_s + cache
+        return np.where(targets > 0, targets * self.mechanism.launch_work_s + cache, 0.0)

@@ -195,7 +195,7 @@ def test_every_foreign_consumer_is_handed_the_result_once() -> None:
     subgraphs = tuple(Subgraph(f"s{i}", 0, 0, i, name, out) for i, (name, _) in enumerate(stages))
     graph = TaskGraph(subgraphs, tuple(needs for _, needs in stages), (Prefix((5,), ((6,),)),))
     costs = graph_costs(graph, SOC, ENGINE, Run(prompt_tokens=1))
-    hand_over = [model().hand_over_s(880, targets) for targets in (2, 0, 0, 0, 0, 1, 0)]
+    hand_over = [float(model().hand_over_s(880, targets)) for targets in (2, 0, 0, 0, 0, 1, 0)]
     assert costs.parts_s[:, PARTS.index("synchronization")].tolist() == pytest.approx(hand_over)
     latency = SOC.synchronization["polling"].latency_s
     assert costs.hand_over_latency_s.tolist() == [[0, latency, latency], [latency, 0, latency], [latency, latency, 0]]

@@ -77,3 +77,17 @@ def test_members_of_a_prefix_share_a_processor() -> None:
     # The hand-over of a prefix counts from its last completion, which is right for members of one processor only.
     with pytest.raises(SocsimError, match=r"^task graph: .*prefix.*processor"):
         TaskGraph(subgraphs("cpu", "npu", "gpu"), ((), (), ()), (Prefix((0, 1), ((), (2,))),))
+
+
+def test_kinds_are_work_on_a_processor_in_the_order_in_which_they_come() -> None:
+    other = Work((Operator("x", "vector", "fp16", ops=1),))
+    works = [("npu", other), ("cpu", NOTHING), ("npu", other), ("cpu", other), ("cpu", NOTHING)]
+    graph = TaskGraph(tuple(Subgraph("s", 0, 0, i, name, work) for i, (name, work) in enumerate(works)), ((),) * 5)
+    kinds, places = graph.kinds
+    assert [(work is other, processor) for work, processor in kinds] == [(True, "npu"), (False, "cpu"), (True, "cpu")]
+    assert places.tolist() == [0, 1, 0, 2, 1]
+
+
+def test_foreign_consumers_are_processors_not_subgraphs() -> None:
+    graph = TaskGraph(subgraphs("npu", "cpu", "cpu", "gpu", "npu"), ((), (0,), (0,), (0,), (0,)), (Prefix((1, 2), ((4,), ())),))
+    assert graph.foreign_consumers.tolist() == [2, 1, 1, 0, 0]
