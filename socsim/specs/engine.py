@@ -66,8 +66,8 @@ class Placement(Spec):
 
     def processor(self, operator: str) -> str:
         """Return the processor that runs an operator."""
-        listed = {str(site): name for site, name in self.operators.items()}
-        return listed.get(operator) or (self.linears if operator in LINEARS else self.other)
+        listed: str | None = self.operators.get(operator)  # type: ignore[call-overload]
+        return listed or (self.linears if operator in LINEARS else self.other)
 
 
 class Efficiency(Spec):
