@@ -53,7 +53,7 @@ QuickOption = Annotated[bool, typer.Option("--quick", help="Short versions: fewe
 
 def experiment_command(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME|FILE.py]...", help="Experiments by name or script; none: list them.")
+        list[str] | None, typer.Argument(metavar="NAME|FILE.py", help="Experiments by name or script; none: list them.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All shipped experiments.")] = False,
     out: OutOption = RESULTS,

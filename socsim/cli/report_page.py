@@ -27,7 +27,7 @@ Examples:
 
 def report_command(
     scripts: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILE.py]...", help="Experiments of your own that belong on the page, too.")
+        list[str] | None, typer.Argument(metavar="FILE.py", help="Experiments of your own that belong on the page, too.")
     ] = None,
     out: OutOption = RESULTS,
     quick: QuickOption = False,

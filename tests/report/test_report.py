@@ -224,6 +224,18 @@ def test_the_command(single: Experiment, tmp_path: Path, monkeypatch: pytest.Mon
         assert f"wrote: {tmp_path / 'out' / 'index.html'}" in err
 
 
+def test_the_page_takes_scripts_of_ones_own(single: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socsim.experiments.running.experiment_files", lambda: {single.name: single.script})
+    own = tmp_path / "of_my_own.py"
+    own.write_text(single.script.read_text(encoding="utf-8"), encoding="utf-8")
+    with pytest.raises(SystemExit) as stop:
+        main(["report", "--out", str(tmp_path / "out"), "--quick", str(own)])
+    assert not stop.value.code
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert '<section id="of_my_own"' in page
+    assert f'<section id="{single.name}"' in page
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [("", ""), ("0", "0"), ("12345", "12,345"), ("1.234e+07", "12,340,000"), ("-0.5", "-0.5"), ("2e-05", "2e-05"), ("0.0012", "0.0012")],
