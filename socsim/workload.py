@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -94,8 +94,7 @@ def prefill_graph(llm: LLM, engine: Engine, run: Run) -> TaskGraph:
     chunks = chunk_plan(engine, run)
     builder = _GraphBuilder(llm, engine)
     layout = ChunkLayout(llm, engine)
-    for index, chunk in enumerate(chunks):
-        builder.add_chunk(layout, index, chunk)
+    builder.add_chunks(layout, chunks)
     prefill_count = builder.add_head(layout, len(chunks))
     for step in range(run.output_tokens - 1):
         builder.add_decode_step(len(chunks) + step, run.prompt_tokens + step)
@@ -112,8 +111,7 @@ class _GraphBuilder:
         self.predecessors: list[tuple[int, ...]] = []
         self._works: dict[tuple[object, ...], Work] = {}
 
-    def _work(self, sites: Iterable[str], rows: int, offset: int) -> Work:
-        sites = tuple(sites)
+    def _work(self, sites: tuple[str, ...], rows: int, offset: int) -> Work:
         key = (sites, rows, offset if "attention" in sites else 0)
         if key not in self._works:
             parts = [self.operators.site(site, rows, offset if site == "attention" else 0) for site in sites]
@@ -125,13 +123,15 @@ class _GraphBuilder:
             self._works[key] = Work(tuple(operator for part in parts for operator in part))
         return self._works[key]
 
-    def add_chunk(self, layout: ChunkLayout, index: int, chunk: Chunk) -> None:
-        """Add the subgraphs of one chunk."""
-        base = len(self.subgraphs)
-        for place, task in enumerate(layout.tasks):
-            work = self._work(task.sites, chunk.rows, chunk.offset)
-            self.subgraphs.append(Subgraph(task.stage, index, task.block, place, task.processor, work, tuple(task.sites)))
-            self.predecessors.append(tuple(sorted(base + other for other in task.needs - task.keys_of)))
+    def add_chunks(self, layout: ChunkLayout, chunks: Sequence[Chunk]) -> None:
+        """Add the subgraphs of all chunks."""
+        common = [(task, tuple(task.sites), sorted(task.needs - task.keys_of)) for task in layout.tasks]
+        for index, chunk in enumerate(chunks):
+            base = len(self.subgraphs)
+            for place, (task, sites, needs) in enumerate(common):
+                work = self._work(sites, chunk.rows, chunk.offset)
+                self.subgraphs.append(Subgraph(task.stage, index, task.block, place, task.processor, work, sites))
+                self.predecessors.append(tuple([base + other for other in needs]))
 
     def prefixes(self, layout: ChunkLayout, chunks: int) -> tuple[Prefix, ...]:
         """Return the dependencies of attention on the keys and values of all chunks up to its own."""
@@ -158,7 +158,7 @@ class _GraphBuilder:
         needs = tuple(sorted(base + place for place in layout.result))
         for step, site in enumerate(("final_norm", "lm_head")):
             processor = self.engine.placement.processor(site)
-            position, work = len(layout.tasks) + step, self._work([site], 1, 0)
+            position, work = len(layout.tasks) + step, self._work((site,), 1, 0)
             self.subgraphs.append(Subgraph(site, chunks - 1, self.llm.num_hidden_layers, position, processor, work, (site,)))
             self.predecessors.append(needs)
             needs = (len(self.subgraphs) - 1,)
