@@ -21,6 +21,7 @@ from socsim.plots import bars, stacked_bars
 
 SOC = PHONES[0]
 EXPLAINED, EXPLAINED_PROMPTS = ("qwen1.5-1.8b", "gemma-2b", "llama-2-7b"), (256, 1024)
+"""Whose TTFT is taken apart; of other models and lengths, all."""
 STEPS = {
     "npu-naive": "naive",
     "npu-chunk": "prebuilt chunk-sharing graphs",
@@ -74,7 +75,9 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
             x_label="prompt (tokens)", y_label="prefill (tokens/s)",
         )  # fmt: skip
         paper.figure("ablation", figure, f"Prefill speed on {SOC} as techniques are added{hollow(rows, SPEED)}")
-        parts = [where(*run, result) for run, result in results.items() if run[0] in EXPLAINED and run[1] in EXPLAINED_PROMPTS]
+        explained = [model for model in models if model in EXPLAINED] or models
+        lengths = [prompt for prompt in prompts if prompt in EXPLAINED_PROMPTS] or prompts
+        parts = [where(*run, result) for run, result in results.items() if run[0] in explained and run[1] in lengths]
         paper.table("ttft_parts", parts, "Where the TTFT goes: preparation, and what processors do on the critical path or while it waits")
         seen = {part: name for part, name in PARTS.items() if any(row[f"{part}_s"] for row in parts)}
         figure = stacked_bars(

@@ -16,6 +16,7 @@ from socsim.catalog import figures
 from socsim.experiments import FORMATS, Publication, beside_published, errors_sentence, geometric_mean, hollow, published_values
 from socsim.experiments.energy import energies, prefill_column
 from socsim.experiments.grid import CALIBRATIONS, MODELS, OURS, PHONES, PROMPTS
+from socsim.experiments.headings import heading
 from socsim.experiments.published import is_fitted, without
 from socsim.measurements import METRIC_UNITS
 from socsim.plots import bars
@@ -95,7 +96,8 @@ def judge(paper: Publication) -> None:
                 continue
             value, unit = predict_value(known), next(iter(METRIC_UNITS[metric]))
             settings = "; ".join(f"{path}={setting}" for path, setting in known.overrides.items())
-            what = f"{metric} of {known.model} on {known.soc}, {known.prompt_tokens:,} tokens, {settings}"
+            tokens = f"{known.prompt_tokens:,} and {known.output_tokens:,} tokens"
+            what = f"{heading(metric).partition(' (')[0]} of {known.model} on {known.soc}, {tokens}, {settings}"
             paper.claim(what, known.value, value, unit, known.source, fitted=is_fitted(known))
             error = 100.0 * (value / known.value - 1.0)
             rows.append({"run": what, "published": known.value, "simulated": value, "error_percent": error, "source": known.source})

@@ -35,7 +35,9 @@ GAP = 2
 """Between columns: padding and divider."""
 NOT_PRINTED = ("source", "fitted")
 LAST_DROPPED = ("published", "error", "verdict")
-"""How names of columns begin that are dropped after all others where a table is too wide."""
+"""How names of columns begin that are dropped after others, as those are of which something was published, where a table is too wide."""
+RUN = ("_tokens", "chunk", "block")
+"""How names of columns of numbers end that say what a row is about; they are dropped last, with those of words."""
 CLAIMS = "What was published, and what was simulated"
 BAD_INPUT, FAILED = 2, 1
 
@@ -223,7 +225,9 @@ def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequenc
     if sum(widths[place] + GAP for place in kept) > console.width:
         widths = {place: column_width(names[place].split(), cells[place]) for place in kept}
     while sum(widths[place] + GAP for place in kept) > console.width and len(kept) > 1:
-        dropped.append(next((place for place in reversed(kept) if not columns[place].startswith(LAST_DROPPED)), kept[-1]))
+        numbers = [place for place in kept if all(is_number(row[place]) for row in rows) and not columns[place].endswith(RUN)]
+        free = [p for p in numbers if not columns[p].startswith(LAST_DROPPED) and f"published_{columns[p]}" not in columns]
+        dropped.append((free or numbers or kept)[-1])
         kept.remove(dropped[-1])
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     for place in kept:

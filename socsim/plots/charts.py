@@ -109,7 +109,7 @@ def stacked_bars(
     SocsimError
         There is nothing to draw, or the width is unknown.
     """
-    panels = _panels("stacked_bars", rows, next(iter(parts)), panel, columns)
+    panels = _panels("stacked_bars", rows, next(iter(parts), "parts"), panel, columns)
     styles = dict(zip(parts, SERIES, strict=False)) if colors is None else dict(colors)
     handles: list[Artist] = [
         Patch(facecolor=styles[part].color, hatch=styles[part].hatch, label=label, **EDGE) for part, label in parts.items()

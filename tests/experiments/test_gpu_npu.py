@@ -85,7 +85,7 @@ def test_published_runs_with_the_gpu_are_claims(script: dict[str, Any], tmp_path
     tables: list[tuple[str, int]] = []
     script["judge"](paper)
     prefill, decode = paper.claims
-    assert prefill == f"{SPEED} of gemma-2b on snapdragon-8-gen-3, 256 tokens, {BOTH.replace(';', '; ')}"
+    assert prefill == f"prefill of gemma-2b on snapdragon-8-gen-3, 256 and 9 tokens, {BOTH.replace(';', '; ')}"
     both = record_with(placement__other="gpu", decode_processor="gpu")
     assert paper.claims[prefill] == pytest.approx((500.0, both[SPEED]))
     assert paper.claims[decode] == pytest.approx((0.5, 8 * record_with(decode_processor="gpu")["tpot_s"]))
