@@ -9,12 +9,12 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from socsim.cli.accuracy import use_one_thread_per_product
 from socsim.cli.console import make_console, one_line
 from socsim.cli.progress import named_steps
 from socsim.errors import SocsimError, unknown_name
@@ -73,6 +73,7 @@ def experiment_command(
     for name in formats or ():
         if name not in FORMATS:
             raise unknown_name("--format", name, FORMATS)
+    use_one_thread_per_product()
     from socsim.experiments.running import find_experiment, list_experiments
 
     if not names and not everything:
@@ -110,7 +111,6 @@ def run_all(
     from socsim.experiments.running import run_experiment
 
     check_folders(experiments, out)
-    use_one_thread_per_product()
     console, failures = make_console(), dict[str, Exception]()
     with announced_steps(len(experiments)) as begin:
         for number, experiment in enumerate(experiments, start=1):
@@ -179,13 +179,6 @@ def announced_steps(total: int) -> Iterator[Callable[[str], None]]:
             log.removeHandler(handler)
 
 
-def use_one_thread_per_product() -> None:
-    """Have numpy's products use one thread each, as several prompts are computed at a time."""
-    from socsim.cli.accuracy import use_one_thread_per_product as use
-
-    use()
-
-
 def print_results(console: Console, out: Path, state: str, *, whole: bool) -> None:
     """Print what an experiment found and where it is."""
     from socsim.experiments.publication import read_record, read_table
@@ -214,7 +207,7 @@ def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequenc
     from rich import box
     from rich.table import Table
 
-    from socsim.experiments.headings import heading
+    from socsim.experiments.headings import heading, is_number
 
     names = [heading(column) for column in columns]
     shown = rows if len(rows) <= LONGEST_TABLE or not file else rows[:EXCERPT]
@@ -225,13 +218,13 @@ def print_table(console: Console, columns: Sequence[str], rows: Sequence[Sequenc
     if sum(widths[place] + GAP for place in kept) > console.width:
         widths = {place: column_width(names[place].split(), cells[place]) for place in kept}
     while sum(widths[place] + GAP for place in kept) > console.width and len(kept) > 1:
-        numbers = [place for place in kept if all(is_number(row[place]) for row in rows) and not columns[place].endswith(RUN)]
+        numbers = [place for place in kept if all(is_number(row[place] or "0") for row in rows) and not columns[place].endswith(RUN)]
         free = [p for p in numbers if not columns[p].startswith(LAST_DROPPED) and f"published_{columns[p]}" not in columns]
         dropped.append((free or numbers or kept)[-1])
         kept.remove(dropped[-1])
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     for place in kept:
-        number, sentences = all(is_number(row[place]) for row in rows), any(len(row[place]) > LONGEST_NAME for row in shown)
+        number, sentences = all(is_number(row[place] or "0") for row in rows), any(len(row[place]) > LONGEST_NAME for row in shown)
         wide = None if sentences else widths[place]
         table.add_column(names[place], justify="right" if number else "left", vertical="bottom", overflow="fold", width=wide)
     for row in shown:
@@ -259,11 +252,3 @@ def print_claims(console: Console, claims: Sequence[dict[str, Any]]) -> None:
     if named:
         print_table(console, columns, [[str(claim[column]) for column in columns] for claim in named], CLAIMS)
     console.print()
-
-
-def is_number(text: str) -> bool:
-    """Return whether a cell is a number, or empty."""
-    try:
-        return isfinite(float(text or 0))
-    except ValueError:
-        return False

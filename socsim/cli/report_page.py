@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from socsim.cli.accuracy import use_one_thread_per_product
 from socsim.cli.console import one_line
 from socsim.cli.experiment import FORMATS, RESULTS, OutOption, QuickOption, exit_code, run_all
 from socsim.cli.options import DEFAULT_ENGINE, DEFAULT_MODEL, DEFAULT_PROMPT_TOKENS, DEFAULT_SOC
@@ -38,6 +39,7 @@ def report_command(
     The page needs no network: claims with verdicts, figures and tables, a timeline to zoom in, the configuration, the validation, and where
     everything comes from. An experiment that fails is on it with the reason, and the exit code is not 0.
     """
+    use_one_thread_per_product()
     from socsim.experiments.running import find_experiment, list_experiments
 
     return make_report([*list_experiments(), *map(find_experiment, scripts or ())], out, quick=quick, force=force)

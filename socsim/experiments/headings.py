@@ -1,6 +1,8 @@
-"""What columns of tables are called for people: ``prefill_tokens_per_s`` is 'prefill (tokens/s)'."""
+"""What columns of tables are called for people, as ``prefill_tokens_per_s`` is 'prefill (tokens/s)', and which cells are numbers."""
 
 from __future__ import annotations
+
+from math import isfinite
 
 UNITS = {
     "_tokens_per_s": "tokens/s",
@@ -42,3 +44,11 @@ def heading(column: str) -> str:
     suffix = next((end for end in UNITS if column.endswith(end) and column != end[1:]), "")
     words = " ".join(NAMES.get(word, word) for word in column.removesuffix(suffix).split("_"))
     return f"{words} ({UNITS[suffix]})" if suffix else words
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a finite number."""
+    try:
+        return isfinite(float(text))
+    except ValueError:
+        return False

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from math import isfinite
 from typing import Any, NamedTuple
 
-from socsim.experiments.headings import heading
+from socsim.experiments.headings import heading, is_number
 from socsim.experiments.publication import AGREES_PERCENT, ROUGHLY_PERCENT
 
 OPEN_ROWS, PRINTED_ROWS = 30, 150
@@ -116,14 +115,6 @@ def is_number_column(texts: Sequence[str]) -> bool:
     """Return whether all texts of a column that are not empty are numbers, and at least one is there."""
     filled = [text for text in texts if text]
     return bool(filled) and all(map(is_number, filled))
-
-
-def is_number(text: str) -> bool:
-    """Return whether a text is a finite number."""
-    try:
-        return isfinite(float(text))
-    except ValueError:
-        return False
 
 
 def number_text(text: str) -> str:

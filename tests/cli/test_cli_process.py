@@ -104,3 +104,21 @@ def test_an_interrupted_program_does_not_wait_for_its_threads(tmp_path: Path) ->
     assert process.returncode == 130
     assert "interrupted" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["experiment", "report"])
+def test_products_have_one_thread_each_before_numpy_is_loaded(command: str, tmp_path: Path) -> None:
+    program = f"""
+import os, sys
+sys.argv = ["socsim"]
+import socsim.cli.experiment as experiment, socsim.cli.report_page as page
+def seen(*_, **__):
+    print(os.environ["OPENBLAS_NUM_THREADS"], "numpy" in sys.modules)
+    raise SystemExit
+experiment.run_all = page.run_all = seen
+from socsim.cli import main
+main(["{command}", *(["demo"] if "{command}" == "experiment" else []), "--out", {str(tmp_path)!r}])
+"""
+    clean = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=clean, timeout=60)
+    assert done.stdout.split() == ["1", "True"], done.stderr  # numpy came with the experiments, after the setting
