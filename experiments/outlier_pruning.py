@@ -59,8 +59,8 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
         table = real_table(measured, found)
         paper.table("real_model", table, f"{REAL} on {SOC}: measured accuracy, and simulated speed with the outliers that were met")
         paper.figure("real_model", pruning_curves(measured, found), f"{REAL}: measured divergence, and simulated speed against it")
-        # The scheme of which the figure above begins has its color here, too.
-        loss = published_losses() + sorted(real_losses(measured), key=lambda row: "per channel" not in row["series"])
+        # In the order of their names, schemes have the colors that they have in the figure above.
+        loss = published_losses() + sorted(real_losses(measured), key=lambda row: row["series"])
         paper.table("losses", loss, f"Loss by share of linears pruned: accuracy, as published, and likeliest tokens that change, {REAL}")
         paper.figure(
             "losses", loss_figure(loss), f"Loss by linears pruned: of accuracy, as published; likeliest tokens that change in {REAL}"
