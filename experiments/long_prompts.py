@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from socsim.bounding import PROCESSORS, bound_of
 from socsim.catalog import load_model
 from socsim.cost import PARTS
 from socsim.errors import SocsimError
 from socsim.experiments import FORMATS, Publication, beside_published, errors_sentence, origin
-from socsim.experiments.bounds import PROCESSORS, bound_of
 from socsim.experiments.grid import OURS, PHONES
 from socsim.experiments.words import changes
 from socsim.plots import lines

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from socsim.runs import Case, Result, compare, make_case, run, run_case
     from socsim.schedulers import SCHEDULERS, View
     from socsim.simulator import simulate
-    from socsim.specs import LLM, Engine, Run, SoC
+    from socsim.specs import LLM, Engine, Run, SoC, SweepSpec
+    from socsim.sweeps import SweepResult, read_sweep, sweep
     from socsim.timeline import Timeline
     from socsim.workload import prefill_graph
 
@@ -38,7 +39,8 @@ _MODULES = {
     "runs": ("Case", "Result", "compare", "make_case", "run", "run_case"),
     "schedulers": ("SCHEDULERS", "View"),
     "simulator": ("simulate",),
-    "specs": ("LLM", "Engine", "Run", "SoC"),
+    "specs": ("LLM", "Engine", "Run", "SoC", "SweepSpec"),
+    "sweeps": ("SweepResult", "read_sweep", "sweep"),
     "timeline": ("Timeline",),
     "workload": ("prefill_graph",),
 }
@@ -56,6 +58,8 @@ __all__ = [
     "SoC",
     "SocsimError",
     "Subgraph",
+    "SweepResult",
+    "SweepSpec",
     "TaskGraph",
     "Timeline",
     "View",
@@ -75,10 +79,12 @@ __all__ = [
     "make_case",
     "power_model",
     "prefill_graph",
+    "read_sweep",
     "run",
     "run_case",
     "simulate",
     "summarize",
+    "sweep",
 ]
 
 

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from socsim.bounding import FREE, ttft_without
 from socsim.cost import NANOSECONDS, Costs
 from socsim.decisions import label
-from socsim.errors import SocsimError
 from socsim.runs import Result
-from socsim.schedulers import SCHEDULERS, Prepare
-from socsim.simulator import simulate
+from socsim.schedulers import Prepare
 from socsim.timeline import Timeline
 
 PATH_PARTS = ("launch", "compute", "attention", "float", "synchronization", "weight_streaming", "waiting")
@@ -34,17 +33,6 @@ Key = tuple[str, str, str]
 """Processor, stage, part."""
 
 IDLE, POLICY, GAPS = "idle", "policy", 10
-
-_OWN = ("launch", "linear", "attention", "float")
-_FREE: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "npu_compute": ("NPU-bound", "NPU compute", {"parts": _OWN, "processor": "npu"}),
-    "gpu_compute": ("GPU-bound", "GPU compute", {"parts": _OWN, "processor": "gpu"}),
-    "cpu_compute": ("CPU-bound", "CPU work", {"parts": _OWN[1:], "processor": "cpu"}),
-    "weight_streaming": ("DRAM-bound", "weight streaming", {"dram": True}),
-    "synchronization": ("Synchronization-bound", "synchronization", {"parts": ("synchronization",), "latency": True}),
-    "contention": ("Contention-bound", "sharing of DRAM", {}),
-}
-"""By resource: what a run is that it bounds, what it is called, and the arguments of `Costs.without` that make it free."""
 
 
 @dataclass(frozen=True)
@@ -223,30 +211,6 @@ def _rows(total: Counter[Key], makespan_ns: int) -> tuple[PathRow, ...]:
     return tuple(PathRow(*key, -negative / NANOSECONDS, -negative / makespan_ns) for negative, key in ordered)
 
 
-def ttft_without(result: Result, scheduler: str | Prepare) -> dict[str, float]:
-    """Return the TTFT (s) of a run if one resource cost nothing, by resource; the policy knows and adapts.
-
-    ``npu_compute`` and ``gpu_compute``: all own time of that processor's subgraphs but synchronization; ``cpu_compute``: the
-    CPU's linears, attention and element-wise work; ``weight_streaming``: all DRAM traffic; ``synchronization``: hand-over
-    work and latency; ``contention``: every processor has its bandwidth to itself.
-
-    Raises
-    ------
-    SocsimError
-        The policy is not known by its name.
-    """
-    if isinstance(scheduler, str) and scheduler not in SCHEDULERS and ":" not in scheduler:
-        raise SocsimError(f"the run was made under a function '{scheduler}': pass it to explain as scheduler={scheduler}")
-    case, memory = result.case, result.timeline.memory
-    ttft_s = {}
-    for resource, (_, _, change) in _FREE.items():
-        mode = "private" if resource == "contention" and memory == "shared" else memory
-        costs, expected = result.timeline.costs.without(**change), case.costs.without(**change)
-        timeline = simulate(costs.graph, costs, scheduler, memory=mode, seed=case.run.seed, expected_ns=expected.expected_ns)
-        ttft_s[resource] = int(timeline.end_ns[: costs.graph.prefill_count].max()) / NANOSECONDS + case.preparation.charged_s
-    return ttft_s
-
-
 def largest_gaps(timeline: Timeline) -> tuple[Gap, ...]:
     """Return the ten largest idle intervals of processors between their first and last subgraph of the prefill."""
     graph, count = timeline.graph, timeline.graph.prefill_count
@@ -287,7 +251,7 @@ def _conclusion(own: Counter[Key], behind: Counter[Key], without: Mapping[str, f
     content = ", ".join(f"{_percent(-negative / sum(own.values()))} {name}" for negative, name in shares)
     preparation = f"; {_percent(preparation_s / ttft_s)} of the TTFT is preparation" if preparation_s else ""
     best = min(without, key=lambda name: (without[name], name))
-    gain, (head, noun, _) = ttft_s / without[best], _FREE[best]
+    gain, (head, noun, _) = ttft_s / without[best], FREE[best]
     hope = f"free {noun} would make it {f'{gain:.2f}x' if gain < 100 else 'over 100x'} faster"
     if gain < 1.005:  # which would print as 1.00
         head, hope = "Bound by no single resource", "none of them, were it free, would make it faster"

@@ -100,7 +100,14 @@ def _read_text(path: Path) -> str:
         raise SocsimError(f"{path}: is no UTF-8 text (byte {error.start})") from None
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the contents of a TOML file.
+
+    Raises
+    ------
+    SocsimError
+        It cannot be read, or is malformed.
+    """
     try:
         return tomllib.loads(_read_text(path))
     except tomllib.TOMLDecodeError as error:
@@ -122,7 +129,7 @@ def _description(kind: str, path: Path, heirs: tuple[Path, ...] = ()) -> dict[tu
 
     A value is plain, or a table with ``value``, ``kind`` and ``source``.
     """
-    data = _read_toml(path)
+    data = read_toml(path)
     inherited = data.pop("inherits", None)
     base = {} if inherited is None else _inherited(kind, path, str(inherited), heirs)
     own = dict(_figures(data, (), "", "", str(path)))
@@ -227,14 +234,14 @@ def published_parameters(name: str) -> int | None:
 
 def inherited_from(kind: str, name: str | Path) -> str | None:
     """Return the name of the SoC or engine from which a file inherits, if it does."""
-    base = _read_toml(description_path(kind, name)).get("inherits")
+    base = read_toml(description_path(kind, name)).get("inherits")
     return None if base is None else str(base)
 
 
 def own_paths(kind: str, name: str | Path) -> frozenset[str]:
     """Return the paths of the values that a SoC or engine file has itself, not inherited."""
     path = description_path(kind, name)
-    data = _read_toml(path)
+    data = read_toml(path)
     data.pop("inherits", None)
     return frozenset(figure.path for _, figure in _figures(data, (), "", "", str(path)))
 

@@ -59,19 +59,24 @@ class Costs:
     def alone_bytes_per_s(self) -> Floats:
         """DRAM bandwidth of each subgraph when nothing else streams: its processor's cap, at most what DRAM achieves."""
         caps = np.minimum(self.bandwidth_bytes_per_s, self.achievable_bytes_per_s)
-        return caps[np.array(self.graph.processor_index, dtype=np.int64)]
+        return caps[self.graph.places]
+
+    @cached_property
+    def _fixed(self) -> NDArray[np.int64]:
+        fixed: NDArray[np.int64] = np.rint(self.parts_s.sum(axis=1) * NANOSECONDS).astype(np.int64)
+        return fixed
 
     @cached_property
     def fixed_ns(self) -> list[int]:
         """Duration of each subgraph apart from waiting for DRAM, in whole nanoseconds."""
-        total: list[int] = np.rint(self.parts_s.sum(axis=1) * NANOSECONDS).astype(np.int64).tolist()
+        total: list[int] = self._fixed.tolist()
         return total
 
     @cached_property
     def expected_ns(self) -> list[int]:
         """Duration of each subgraph when nothing else uses DRAM: what profiling would show."""
         stream = np.rint(self.dram_bytes / (self.alone_bytes_per_s * PER_NS))
-        expected: list[int] = np.maximum(stream, np.maximum(self.fixed_ns, 1)).astype(np.int64).tolist()
+        expected: list[int] = np.maximum(stream, np.maximum(self._fixed, 1)).astype(np.int64).tolist()
         return expected
 
     @cached_property

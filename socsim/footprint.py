@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 
 from socsim.errors import SocsimError
@@ -92,34 +92,36 @@ def _graph_buffer_bytes(graph: TaskGraph, engine: Engine) -> int:
     return sum(sizes.values())
 
 
-def memory_footprint(llm: LLM, engine: Engine, soc: SoC, run: Run, graph: TaskGraph, chunks: Sequence[Chunk]) -> Footprint:
-    """Return the peak memory of a run.
+def memory_needs(llm: LLM, engine: Engine, run: Run, graph: TaskGraph, chunks: Sequence[Chunk]) -> Footprint:
+    """Return the peak memory of a run by part, whatever the SoC; the sessions that its NPU needs are left at 0."""
+    npu_weights = npu_weight_bytes(llm, engine)
+    copies = (len(chunks) - 1) * npu_weights if engine.graph == "per-chunk" else 0
+    buffers = _graph_buffer_bytes(graph, engine)
+    works = {id(work): work for work, _ in graph.kinds[0]}.values()
+    return Footprint(
+        weights_bytes=_weight_bytes(llm, engine),
+        graph_weights_bytes=copies,
+        graph_buffers_bytes=buffers,
+        kv_cache_bytes=kv_cache_bytes(llm, engine, run.prompt_tokens + run.output_tokens - 1),
+        activation_bytes=max(((op.input_bytes + op.output_bytes) // op.count for work in works for op in work.operators), default=0),
+        shadow_weights_bytes=_shadow_weight_bytes(llm, engine),
+        npu_bytes=npu_weights + copies + buffers,
+        npu_sessions=0,
+    )
+
+
+def memory_footprint(needs: Footprint, llm: LLM, soc: SoC, run: Run) -> Footprint:
+    """Return the peak memory of a run on a SoC, from what the run needs anywhere.
 
     Raises
     ------
     SocsimError
         It exceeds the phone's memory; the message says which part is the largest.
     """
-    npu_weights = npu_weight_bytes(llm, engine)
-    copies = (len(chunks) - 1) * npu_weights if engine.graph == "per-chunk" else 0
-    buffers = _graph_buffer_bytes(graph, engine)
-    works = {id(subgraph.work): subgraph.work for subgraph in graph.subgraphs}.values()
-    activations = max(((op.input_bytes + op.output_bytes) // op.count for work in works for op in work.operators), default=0)
-    npu = npu_weights + copies + buffers
     limit = soc.processors["npu"].addressable_memory_bytes if "npu" in soc.processors else None
-    footprint = Footprint(
-        weights_bytes=_weight_bytes(llm, engine),
-        graph_weights_bytes=copies,
-        graph_buffers_bytes=buffers,
-        kv_cache_bytes=kv_cache_bytes(llm, engine, run.prompt_tokens + run.output_tokens - 1),
-        activation_bytes=activations,
-        shadow_weights_bytes=_shadow_weight_bytes(llm, engine),
-        npu_bytes=npu,
-        npu_sessions=(ceil(npu / limit) if limit else 1) if npu else 0,
-    )
-    parts = {name.removesuffix("_bytes"): value for name, value in asdict(footprint).items() if not name.startswith("npu_")}
+    parts = {name.removesuffix("_bytes"): value for name, value in asdict(needs).items() if not name.startswith("npu_")}
     _check_fits(llm, soc, run, parts)
-    return footprint
+    return replace(needs, npu_sessions=(ceil(needs.npu_bytes / limit) if limit else 1) if needs.npu_bytes else 0)
 
 
 def check_fits(llm: LLM, engine: Engine, soc: SoC, run: Run) -> None:
@@ -170,7 +172,7 @@ def graph_preparation(llm: LLM, engine: Engine, soc: SoC, graph: TaskGraph, chun
     weights = npu_weight_bytes(llm, engine)
     if cycle is None or engine.graph == "none" or not weights:
         return Preparation()
-    subgraphs = len({subgraph.position for subgraph in graph.subgraphs[: graph.prefill_count] if subgraph.processor == "npu"})
+    subgraphs = graph.prefill_positions.get("npu", 0)
     build_s, optimize_s = cycle.build_s_per_subgraph * subgraphs, cycle.optimize_s_per_weight_byte * weights
     once = build_s + optimize_s
     if engine.graph == "rebuilt":

@@ -195,6 +195,19 @@ class TaskGraph:
         return [place[subgraph.processor] for subgraph in self.subgraphs]
 
     @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """`processor_index` as an array, of shape (subgraphs,)."""
+        return np.array(self.processor_index, dtype=np.int64)
+
+    @cached_property
+    def prefill_positions(self) -> dict[str, int]:
+        """For each processor the number of places in a chunk where it has a subgraph of the prefill: its graphs of one chunk length."""
+        found: dict[str, set[int]] = {name: set() for name in self.processors}
+        for subgraph in self.subgraphs[: self.prefill_count]:
+            found[subgraph.processor].add(subgraph.position)
+        return {name: len(positions) for name, positions in found.items()}
+
+    @cached_property
     def successors(self) -> list[list[int]]:
         """For each subgraph those that need it directly, apart from prefixes, in rising order."""
         result: list[list[int]] = [[] for _ in self.subgraphs]

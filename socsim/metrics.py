@@ -12,7 +12,7 @@ from socsim.errors import SocsimError, unknown_name
 from socsim.specs import Engine, Run, SoC
 from socsim.timeline import Timeline, steps
 
-MULTIPLYING = [PARTS.index("linear"), PARTS.index("attention")]
+LINEAR, ATTENTION = PARTS.index("linear"), PARTS.index("attention")
 """Parts of a subgraph in which a processor multiplies, and draws its full active power."""
 
 
@@ -74,7 +74,8 @@ def active_energy(timeline: Timeline, power: PowerModel) -> NDArray[np.float64]:
     names = timeline.graph.processors
     extra, share = (np.array([values[name] for name in names])[timeline.processor] for values in (power.extra_w, power.memory_bound_share))
     duration = (timeline.end_ns - timeline.start_ns) / NANOSECONDS
-    multiplying = np.minimum(timeline.costs.parts_s[:, MULTIPLYING].sum(axis=1), duration)
+    parts_s = timeline.costs.parts_s
+    multiplying = np.minimum(parts_s[:, LINEAR] + parts_s[:, ATTENTION], duration)
     energy: NDArray[np.float64] = extra * (multiplying + share * (duration - multiplying))
     return energy
 
@@ -88,10 +89,12 @@ def prefill_span_ns(timeline: Timeline, processor: int) -> tuple[int, int, int]:
     return int(start.min()), int(end.max()), int((end - start).sum())
 
 
-def power_steps(timeline: Timeline, power: PowerModel) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the power from each instant on: nanoseconds and watts, both of shape (changes,)."""
+def power_steps(
+    timeline: Timeline, power: PowerModel, active_j: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the power from each instant on: nanoseconds and watts, both of shape (changes,); `active_j` is `active_energy`, if known."""
     duration = (timeline.end_ns - timeline.start_ns) / NANOSECONDS
-    extra = active_energy(timeline, power) / duration
+    extra = (active_energy(timeline, power) if active_j is None else active_j) / duration
     if timeline.memory == "infinite":  # bytes move in no time; their energy is spread over the subgraph
         extra = extra + timeline.costs.dram_bytes * power.dram_j_per_byte / duration
     when, watts = steps(timeline.start_ns, timeline.end_ns, extra)
@@ -105,10 +108,10 @@ def power_steps(timeline: Timeline, power: PowerModel) -> tuple[NDArray[np.int64
     return when, watts + power.constant_w
 
 
-def _energy(timeline: Timeline, power: PowerModel, part: slice, seconds: float) -> dict[str, float]:
+def _energy(timeline: Timeline, power: PowerModel, active_j: NDArray[np.float64], part: slice, seconds: float) -> dict[str, float]:
     """Return the energy of a part of the timeline that lasts some seconds, by processor, DRAM and base."""
     energy = {name: idle * seconds for name, idle in power.idle_w.items()}
-    active = np.bincount(timeline.processor[part], active_energy(timeline, power)[part], len(timeline.graph.processors))
+    active = np.bincount(timeline.processor[part], active_j[part], len(timeline.graph.processors))
     for name, joules in zip(timeline.graph.processors, active, strict=True):
         energy[name] += float(joules)
     energy["dram"] = power.dram_j_per_byte * float(timeline.costs.dram_bytes[part].sum())
@@ -116,7 +119,7 @@ def _energy(timeline: Timeline, power: PowerModel, part: slice, seconds: float) 
     return energy
 
 
-def summarize(timeline: Timeline, power: PowerModel, run: Run, preparation_s: float = 0.0) -> dict[str, float | None]:
+def summarize(timeline: Timeline, power: PowerModel, run: Run, preparation_s: float = 0.0, *, peak: bool = True) -> dict[str, float | None]:
     """Return the metrics of a run.
 
     Parameters
@@ -130,6 +133,8 @@ def summarize(timeline: Timeline, power: PowerModel, run: Run, preparation_s: fl
     preparation_s
         Preparation that this prompt has to wait for (an engine that rebuilds its graph), during which the SoC draws its
         constant power and one busy CPU.
+    peak
+        Whether to find the peak power, which takes most of the time.
 
     Returns
     -------
@@ -147,7 +152,8 @@ def summarize(timeline: Timeline, power: PowerModel, run: Run, preparation_s: fl
     ttft_s, e2e_s = last / NANOSECONDS + preparation_s, end_s + preparation_s
     steps_done = run.output_tokens - 1
     tpot_s = (e2e_s - ttft_s) / steps_done if steps_done else None
-    energy, prefill_energy = _energy(timeline, power, everything, e2e_s), _energy(timeline, power, prefill, ttft_s)
+    active_j = active_energy(timeline, power)
+    energy, prefill_energy = (_energy(timeline, power, active_j, *part) for part in ((everything, e2e_s), (prefill, ttft_s)))
     for part in (energy, prefill_energy):
         part["cpu"] += power.extra_w["cpu"] * preparation_s
     result: dict[str, float | None] = {
@@ -160,7 +166,7 @@ def summarize(timeline: Timeline, power: PowerModel, run: Run, preparation_s: fl
         "prefill_energy_j": sum(prefill_energy.values()),
         "e2e_energy_j": sum(energy.values()),
         "mean_power_w": sum(energy.values()) / e2e_s,
-        "peak_power_w": float(power_steps(timeline, power)[1].max()),
+        "peak_power_w": float(power_steps(timeline, power, active_j)[1].max()) if peak else None,
         "dram_bytes": float(timeline.costs.dram_bytes.sum()),
     }
     for name in ("cpu", "gpu", "npu"):

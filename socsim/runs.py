@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any
 from socsim.catalog import load_engine, load_model, load_soc
 from socsim.cost import Costs, graph_costs
 from socsim.errors import SocsimError, did_you_mean
-from socsim.footprint import Footprint, Preparation, check_fits, graph_preparation, memory_footprint
+from socsim.footprint import Footprint, Preparation, check_fits, graph_preparation, memory_footprint, memory_needs
+from socsim.graph import TaskGraph
 from socsim.metrics import PowerModel, power_model, summarize
 from socsim.schedulers import Prepare
 from socsim.simulator import simulate
@@ -22,6 +23,15 @@ from socsim.workload import Chunk, chunk_plan, prefill_graph
 
 SCHEMA_VERSION = 1
 """Version of the fields of `Result.record`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prefill:
+    """What a run does, whatever the SoC: its chunks, its task graph, and the memory that it needs."""
+
+    chunks: tuple[Chunk, ...]
+    graph: TaskGraph
+    needs: Footprint
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,10 +151,54 @@ def make_case(
     engine = (engine if isinstance(engine, Engine) else load_engine(engine)).override(split["engine"], "engine")
     tokens = {"prompt_tokens": prompt_tokens, "output_tokens": output_tokens, "cached_tokens": cached_tokens}
     run = validate(Run, tokens, "run").override(split["run"], "run")
+    return build_case(soc, llm, engine, run, dict(overrides or {}))
+
+
+def make_prefill(llm: LLM, engine: Engine, run: Run) -> Prefill:
+    """Build what a run does; `engine.chunk_tokens` is a number or ``prompt``.
+
+    Raises
+    ------
+    SocsimError
+        A chunk is longer than the model's context.
+    """
+    graph, chunks = prefill_graph(llm, engine, run), chunk_plan(engine, run)
+    return Prefill(chunks, graph, memory_needs(llm, engine, run, graph, chunks))
+
+
+def build_case(
+    soc: SoC,
+    llm: LLM,
+    engine: Engine,
+    run: Run,
+    overrides: Mapping[str, Any],
+    prefill: Callable[[LLM, Engine, Run], Prefill] = make_prefill,
+) -> Case:
+    """Build a case from descriptions that have their overrides already.
+
+    Parameters
+    ----------
+    soc, llm, engine, run
+        Complete descriptions.
+    overrides
+        What was changed in them, for the record.
+    prefill
+        Instead of `make_prefill`: a function that remembers what it returned before.
+
+    Raises
+    ------
+    SocsimError
+        A combination is not allowed, or the model does not fit the phone's memory.
+    """
     _check_processors(soc, engine)
     if engine.chunk_tokens == "auto":
-        engine = _choose_chunk_tokens(soc, llm, engine, run)
-    return _build(soc, llm, engine, run, dict(overrides or {}))
+        engine = _choose_chunk_tokens(soc, llm, engine, run, prefill)
+    check_fits(llm, engine, soc, run)  # before a graph is built that may be very large
+    part = prefill(llm, engine, run)
+    costs = graph_costs(part.graph, soc, engine, run)
+    footprint = memory_footprint(part.needs, llm, soc, run)
+    preparation = graph_preparation(llm, engine, soc, part.graph, part.chunks)
+    return Case(soc, llm, engine, run, part.chunks, costs, footprint, preparation, power_model(soc, engine, run), overrides)
 
 
 def _check_processors(soc: SoC, engine: Engine) -> None:
@@ -155,18 +209,7 @@ def _check_processors(soc: SoC, engine: Engine) -> None:
         )
 
 
-def _build(soc: SoC, llm: LLM, engine: Engine, run: Run, overrides: Mapping[str, Any]) -> Case:
-    """Build a case from descriptions that are complete."""
-    check_fits(llm, engine, soc, run)
-    graph = prefill_graph(llm, engine, run)
-    costs = graph_costs(graph, soc, engine, run)
-    chunks = chunk_plan(engine, run)
-    footprint = memory_footprint(llm, engine, soc, run, graph, chunks)
-    preparation = graph_preparation(llm, engine, soc, graph, chunks)
-    return Case(soc, llm, engine, run, chunks, costs, footprint, preparation, power_model(soc, engine, run), overrides)
-
-
-def _choose_chunk_tokens(soc: SoC, llm: LLM, engine: Engine, run: Run) -> Engine:
+def _choose_chunk_tokens(soc: SoC, llm: LLM, engine: Engine, run: Run, prefill: Callable[[LLM, Engine, Run], Prefill]) -> Engine:
     """Return the engine with the prebuilt chunk length that gives the least predicted TTFT; ties go to the longest."""
     tokens = run.prompt_tokens - run.cached_tokens
     enough = next((length for length in engine.prebuilt_chunk_tokens if length >= tokens), None)
@@ -176,17 +219,18 @@ def _choose_chunk_tokens(soc: SoC, llm: LLM, engine: Engine, run: Run) -> Engine
         raise SocsimError(f"engine.prebuilt_chunk_tokens {known} has no length within the context of {llm.name}, {context}")
     candidates = [engine.override({"chunk_tokens": length}, "engine") for length in lengths]
     alone = run.override({"output_tokens": 1}, "run")
-    return min(reversed(candidates), key=lambda candidate: run_case(_build(soc, llm, candidate, alone, {})).metrics["ttft_s"] or 0.0)
+    cases = ((candidate, build_case(soc, llm, candidate, alone, {}, prefill)) for candidate in reversed(candidates))
+    return min(cases, key=lambda pair: run_case(pair[1], peak=False).metrics["ttft_s"] or 0.0)[0]
 
 
-def run_case(case: Case, scheduler: str | Prepare | None = None) -> Result:
-    """Simulate a case under its engine's scheduler, or another one, and summarize it."""
+def run_case(case: Case, scheduler: str | Prepare | None = None, *, peak: bool = True) -> Result:
+    """Simulate a case under its engine's scheduler, or another one, and summarize it, without the peak power if that is not wanted."""
     run = case.run
     costs = case.costs.with_noise(run.duration_noise, run.seed)
     timeline = simulate(
         costs.graph, costs, scheduler or case.engine.scheduler, memory=run.memory, seed=run.seed, expected_ns=case.costs.expected_ns
     )
-    return Result(case, timeline, summarize(timeline, case.power, run, case.preparation.charged_s))
+    return Result(case, timeline, summarize(timeline, case.power, run, case.preparation.charged_s, peak=peak))
 
 
 def run(

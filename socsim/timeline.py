@@ -39,10 +39,10 @@ class Timeline:
     memory: str
     event_order: str = EVENT_ORDER
 
-    @cached_property
+    @property
     def processor(self) -> Nanoseconds:
         """For each subgraph the place of its processor in `graph.processors`."""
-        return np.array(self.graph.processor_index, dtype=np.int64)
+        return self.graph.places
 
     @cached_property
     def dram_rate(self) -> Steps:

@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "socsim").rglob("*.py"))
-HEAVY = ("pandas", "matplotlib", "typer", "rich", "scipy", "tomlkit", "gguf", "tokenizers", "safetensors", "numkong", "plotly", "jinja2")
+HEAVY = (
+    *("pandas", "matplotlib", "typer", "rich", "scipy", "tomlkit", "gguf", "tokenizers", "safetensors", "numkong", "plotly", "jinja2"),
+    *("pyarrow", "SALib", "distributed", "optuna"),
+)
 
 
 def imports(path: Path) -> set[str]:
@@ -43,7 +46,10 @@ def test_functions_are_short(path: Path) -> None:
         ("simpy", {"socsim/simulator.py"}),
         ("matplotlib", {"socsim/plots"}),
         ("pandas", {"socsim/timeline.py", "socsim/validation.py"}),
-        ("scipy", {"socsim/calibration/fit.py"}),
+        ("scipy", {"socsim/calibration/fit.py", "socsim/sweeps/dimensions.py"}),
+        ("SALib", {"socsim/sweeps"}),
+        ("pyarrow", {"socsim/sweeps"}),
+        ("distributed", {"socsim/cli"}),
         ("tomlkit", {"socsim/calibration/files.py"}),
         ("pydantic", {"socsim/specs"}),
         ("gguf", {"socsim/numerics/checkpoint.py"}),

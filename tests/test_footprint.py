@@ -8,7 +8,7 @@ import pytest
 
 from socsim.catalog import load_engine, load_model, load_soc
 from socsim.errors import SocsimError
-from socsim.footprint import Footprint, Preparation, graph_preparation, kv_cache_bytes, memory_footprint, npu_weight_bytes
+from socsim.footprint import Footprint, Preparation, graph_preparation, kv_cache_bytes, memory_footprint, memory_needs, npu_weight_bytes
 from socsim.outliers import kept_linears
 from socsim.specs import LLM, Engine, Run, SoC
 from socsim.workload import chunk_plan, prefill_graph
@@ -25,7 +25,8 @@ def llm_npu(**changes: Any) -> Engine:
 
 def footprint(engine: Engine, llm: LLM = SMOL, soc: SoC = SOC, **tokens: int) -> Footprint:
     run = Run(**({"prompt_tokens": 1024} | tokens))
-    return memory_footprint(llm, engine, soc, run, prefill_graph(llm, engine, run), chunk_plan(engine, run))
+    needs = memory_needs(llm, engine, run, prefill_graph(llm, engine, run), chunk_plan(engine, run))
+    return memory_footprint(needs, llm, soc, run)
 
 
 @pytest.mark.parametrize("model", ["qwen1.5-1.8b", "gemma-2b", "llama-2-7b"])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import sys
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 
 from socsim.catalog import hardware_path, trace_path
 from socsim.errors import SocsimError
+from socsim.provenance import code_sha256, files_sha256, versions
 
 NOT_INPUTS = ("cli", "report")
 """Parts of the package that only start experiments, or show what they made."""
@@ -31,13 +30,9 @@ def inputs_sha256(script: Path) -> str:
 
 @lru_cache(maxsize=1)
 def _shared_sha256() -> str:
-    package, digest = Path(__file__).parents[1], hashlib.sha256()
-    code = [(file.relative_to(package).as_posix(), file) for pattern in ("*.py", "*.mplstyle") for file in package.rglob(pattern)]
     data = [(file.name, file) for place in (hardware_path(""), trace_path("")) for file in place.glob("*.*") if file.suffix != ".md"]
-    for name, file in sorted([each for each in code if each[0].partition("/")[0] not in (*NOT_INPUTS, "data")] + data):
-        digest.update(f"{name}\0{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    digest.update(" ".join((f"{sys.version_info[:3]}", *map(version, LIBRARIES))).encode())
-    return digest.hexdigest()
+    used = versions(*LIBRARIES)
+    return " ".join((code_sha256(NOT_INPUTS), files_sha256(data), *(f"{name} {number}" for name, number in used.items())))
 
 
 def question(script: Path) -> str:

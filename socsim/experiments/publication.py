@@ -13,15 +13,14 @@ import json
 import logging
 import re
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from socsim.errors import SocsimError, unknown_name
 from socsim.experiments.inputs import inputs_sha256, question
+from socsim.provenance import versions
 from socsim.version import __version__
 
 FORMATS = ("png", "pdf", "svg")
@@ -83,8 +82,7 @@ class Publication:
         }
         self._provenance = {
             "socsim": __version__,
-            "python": ".".join(map(str, sys.version_info[:3])),
-            **{name: version(name) for name in PACKAGES},
+            **versions(*PACKAGES),
             "seed": seed,
             "parameters": parameters,
         }

@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 import socsim
+from socsim.bounding import NOTHING, RESOURCES, bound_of
 from socsim.errors import SocsimError
-from socsim.experiments.bounds import NOTHING, RESOURCES, bound_of
 from socsim.experiments.energy import energies
 from socsim.experiments.grid import OURS, PHONES
 from socsim.experiments.publication import Publication
@@ -71,7 +71,7 @@ def scaling_rows(base: Mapping[str, Any], points: Mapping[float, Mapping[str, An
     list
         A row for each point: what was run, ``factor``, TTFT, prefill speed, ``speed_up`` over factor 1, bubble rates, prefill energy
         under each power calibration, decode speed if there is decode, ``bottleneck`` and ``gain_if_free`` as in
-        `socsim.experiments.bounds.Bound`, and the TTFT without each resource (the GPU apart, which the engine does not use).
+        `socsim.bounding.Bound`, and the TTFT without each resource (the GPU apart, which the engine does not use).
         ``overrides`` are those of the point.
     """
     results = {factor: socsim.run(**base, overrides=dict(overrides)) for factor, overrides in points.items()}

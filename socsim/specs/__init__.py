@@ -16,10 +16,13 @@ from socsim.specs.soc import (
     Synchronization,
     Throughput,
 )
+from socsim.specs.sweep import Axis, Base, Sample, SweepSpec
 
 __all__ = [
     "LINEARS",
     "LLM",
+    "Axis",
+    "Base",
     "Dram",
     "Efficiency",
     "Engine",
@@ -32,8 +35,10 @@ __all__ = [
     "Processor",
     "ProcessorPower",
     "Run",
+    "Sample",
     "SoC",
     "Spec",
+    "SweepSpec",
     "Synchronization",
     "Throughput",
     "llm_from_config",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from socsim.errors import SocsimError, did_you_mean
 
@@ -46,6 +47,23 @@ class Spec(BaseModel):
             _assign(data, path, value, where)
         return validate(type(self), data, where)
 
+    def check_value(self, path: str, value: Any, where: str) -> None:
+        """Check one value for a dotted path by itself: rules that tie it to other fields do not count.
+
+        Raises
+        ------
+        SocsimError
+            The path names no field, or the field takes no such value.
+        """
+        data = self.model_dump(mode="json")
+        _assign(data, path, value, where)
+        try:
+            type(self).model_validate(data)
+        except ValidationError as error:
+            own = [each for each in error.errors(include_url=False) if f"{_field_path(each['loc'])}.".startswith(f"{path}.")]
+            if own:
+                raise SocsimError(f"{where}: {_one_line(type(self), own)}") from None
+
 
 SpecT = TypeVar("SpecT", bound=Spec)
 
@@ -55,7 +73,7 @@ def validate(spec: type[SpecT], data: Mapping[str, Any], where: str) -> SpecT:
     try:
         return spec.model_validate(data)
     except ValidationError as error:
-        raise SocsimError(f"{where}: {_one_line(spec, error)}") from None
+        raise SocsimError(f"{where}: {_one_line(spec, error.errors(include_url=False))}") from None
 
 
 def _assign(data: dict[str, Any], path: str, value: Any, where: str) -> None:
@@ -85,10 +103,10 @@ def _child(node: Any, key: str, seen: list[str], where: str) -> Any:
     raise SocsimError(f"{path}: {parent} has no fields of its own")
 
 
-def _one_line(spec: type[BaseModel], error: ValidationError) -> str:
-    """Describe the first problem of a validation error, and how many more fields have one."""
+def _one_line(spec: type[BaseModel], found: Sequence[ErrorDetails]) -> str:
+    """Describe the first problem of a validation, and how many more fields have one."""
     # A misspelled name makes two problems: that it is unknown says more than that the right one is missing.
-    problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
+    problems = sorted(found, key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
     path = _field_path(first["loc"])
     others = {_field_path(problem["loc"]) for problem in problems} - {path}

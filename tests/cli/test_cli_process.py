@@ -45,7 +45,7 @@ def test_help_loads_nothing_heavy() -> None:
     assert not loaded & {"pydantic", "numpy", "pandas", "matplotlib", "simpy", "rich", "scipy", "tomlkit"}
 
 
-COMMANDS = ("run", "compare", "validate", "calibrate", "list", "show", "verify", "accuracy", "experiment", "report")
+COMMANDS = ("run", "compare", "validate", "calibrate", "list", "show", "verify", "accuracy", "experiment", "report", "sweep")
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])

@@ -135,7 +135,7 @@ def test_the_bottleneck_is_what_what_ifs_call_it_with_the_heaviest_work(prompts:
 
 
 def test_a_bottleneck_that_is_no_processor_has_no_heaviest_work(prompts: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("socsim.experiments.bounds.ttft_without", lambda result, _: {"weight_streaming": result.record["ttft_s"] / 2})
+    monkeypatch.setattr("socsim.bounding.ttft_without", lambda result, _: {"weight_streaming": result.record["ttft_s"] / 2})
     row = prompts["prefill"]("llm-npu", 256)
     assert (row["bottleneck"], row["heaviest_work"], row["gain_if_free"]) == ("DRAM", None, 2.0)
 

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 
 import socsim
-from socsim.bottlenecks import ttft_without
+from socsim.bounding import NOTHING, RESOURCES, bound_of, ttft_without
 from socsim.errors import SocsimError
 from socsim.experiments import Publication
-from socsim.experiments.bounds import NOTHING, RESOURCES, bound_of
 from socsim.experiments.energy import energies
 from socsim.experiments.publication import read_record, read_table
 from socsim.experiments.scaling import anomalies, moves, publish_scaling, scaled, scaling_rows
@@ -55,7 +54,7 @@ def test_a_run_that_no_resource_makes_faster_is_bound_by_none(monkeypatch: pytes
     def no_help(result: socsim.Result, _: str) -> dict[str, float]:
         return dict.fromkeys(RESOURCES, result.record["ttft_s"] / 1.004)
 
-    monkeypatch.setattr("socsim.experiments.bounds.ttft_without", no_help)
+    monkeypatch.setattr("socsim.bounding.ttft_without", no_help)
     assert scaling_rows(BASE, {1.0: {}})[0]["bottleneck"] == NOTHING
 
 
@@ -89,7 +88,7 @@ def test_what_bounds_a_run_is_what_makes_it_fastest_if_free(monkeypatch: pytest.
             name: result.record["ttft_s"] / gain for name, gain in (("npu_compute", 1.2), ("weight_streaming", 1.5), ("contention", 1.4))
         }
 
-    monkeypatch.setattr("socsim.experiments.bounds.ttft_without", without)
+    monkeypatch.setattr("socsim.bounding.ttft_without", without)
     bound = bound_of(socsim.run(**BASE))
     assert bound.bottleneck == "DRAM"
     assert bound.gain_if_free == pytest.approx(1.5)

@@ -1,0 +1,139 @@
+"""Constraints of a sweep: simple expressions over axes and fields, computed for many points at once."""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from socsim.errors import SocsimError
+
+Lookup = Callable[[str], Any]
+"""Returns the values of an axis or a field by name: one for all points, or an array of them."""
+
+_BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+_COMPARE: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_CALLS: Mapping[str, Callable[..., Any]] = {"min": np.minimum, "max": np.maximum, "abs": np.abs}
+ALLOWED = "names, numbers, 'text', + - * / // % **, comparisons, and, or, not, min(a, b), max(a, b), abs(a)"
+
+
+class Constraint:
+    """One expression, such as ``npu_speed <= 2 and engine.chunk_tokens <= run.prompt_tokens``.
+
+    Raises
+    ------
+    SocsimError
+        It is no expression, or has something in it that is not allowed.
+    """
+
+    def __init__(self, text: str, where: str) -> None:
+        self.text, self._where = text, where
+        try:
+            self._tree = ast.parse(text.strip(), mode="eval").body
+        except (SyntaxError, ValueError):
+            raise self._error("is no expression; allowed: " + ALLOWED) from None
+        self.names = sorted(self._names(self._tree))
+
+    def holds(self, lookup: Lookup, count: int) -> NDArray[np.bool_]:
+        """Return for which of some points it holds, of shape (count,).
+
+        Raises
+        ------
+        SocsimError
+            It compares what cannot be compared, or is neither true nor false.
+        """
+        try:
+            with np.errstate(all="ignore"):
+                value = np.asarray(self._value(self._tree, lookup))
+        except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
+            raise self._error(f"cannot be computed: {error}") from None
+        if value.dtype != np.bool_:
+            raise self._error("should be true or false, such as 'a <= 2 * b'")
+        return np.broadcast_to(value, (count,))
+
+    def _error(self, problem: str) -> SocsimError:
+        return SocsimError(f"{self._where}: constraint '{self.text}' {problem}")
+
+    def _names(self, node: ast.expr) -> set[str]:
+        """Return the names in a part of the expression, which is checked on the way."""
+        name = _dotted(node)
+        if name is not None:
+            return {name}
+        match node:
+            case ast.Constant(value=bool() | int() | float() | str()):
+                return set()
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
+                return self._names(left) | self._names(right)
+            case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.UAdd(), operand=operand):
+                return self._names(operand)
+            case ast.BoolOp(values=values):
+                return set[str]().union(*(self._names(value) for value in values))
+            case ast.Compare(left=left, ops=ops, comparators=others) if all(type(op) in _COMPARE for op in ops):
+                return self._names(left).union(*(self._names(other) for other in others))
+            case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]) if function in _CALLS:
+                if len(arguments) == (1 if function == "abs" else 2):
+                    return set[str]().union(*(self._names(argument) for argument in arguments))
+        raise self._error(f"has '{ast.unparse(node)}' in it; allowed: {ALLOWED}")
+
+    def _value(self, node: ast.expr, lookup: Lookup) -> Any:
+        """Compute a part of the expression, which `_names` has checked."""
+        name = _dotted(node)
+        if name is not None:
+            return lookup(name)
+        match node:
+            case ast.Constant(value=value):
+                return value
+            case ast.BinOp(left=left, op=op, right=right):
+                return _BINARY[type(op)](self._value(left, lookup), self._value(right, lookup))
+            case ast.UnaryOp(op=op, operand=operand):
+                value = self._value(operand, lookup)
+                return np.logical_not(_truth(value)) if isinstance(op, ast.Not) else -value if isinstance(op, ast.USub) else value
+            case ast.BoolOp(op=op, values=values):
+                join = np.logical_and if isinstance(op, ast.And) else np.logical_or
+                return join.reduce(np.broadcast_arrays(*(_truth(self._value(value, lookup)) for value in values)))
+            case ast.Compare(left=left, ops=ops, comparators=others):
+                operands = [self._value(each, lookup) for each in (left, *others)]
+                pairs = [_truth(_COMPARE[type(op)](a, b)) for op, a, b in zip(ops, operands, operands[1:], strict=False)]
+                return np.logical_and.reduce(np.broadcast_arrays(*pairs))
+            case ast.Call(func=ast.Name(id=function), args=arguments):
+                return _CALLS[function](*(self._value(argument, lookup) for argument in arguments))
+        raise AssertionError(ast.dump(node))  # pragma: no cover (everything else was refused)
+
+
+def _truth(value: Any) -> NDArray[np.bool_]:
+    """Return what is true or false as an array of that type."""
+    array = np.asarray(value)
+    if array.dtype == object:  # comparisons of texts
+        array = np.array([each if isinstance(each, (bool, np.bool_)) else None for each in array.ravel()]).reshape(array.shape)
+    if array.dtype != np.bool_:
+        raise ValueError("a number or a text stands where something true or false should")
+    return array
+
+
+def _dotted(node: ast.expr) -> str | None:
+    """Return a name, with its dots, or None if the node is none; parts such as ``8`` of ``a.8`` are no names."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        parent = _dotted(node.value)
+        return None if parent is None else f"{parent}.{node.attr}"
+    return None

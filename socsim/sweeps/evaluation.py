@@ -1,0 +1,164 @@
+"""One batch of a sweep: a pure function of the plan and the numbers of its points, wherever it is computed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from threading import Lock
+from typing import Any
+
+from socsim.errors import SocsimError
+from socsim.provenance import code_sha256
+from socsim.runs import Prefill, build_case, make_prefill, run_case
+from socsim.specs import LLM, Engine, Run, Spec, validate
+from socsim.sweeps.metrics import measure
+from socsim.sweeps.plan import SPECS, Plan, full_path
+from socsim.version import __version__
+
+NOT_COMPUTING = ("calibration", "cli", "experiments", "numerics", "plots", "report", "tuning")
+"""Parts of the package that have no part in a point's values."""
+REMEMBERED_SUBGRAPHS = 200_000
+"""Subgraphs of the task graphs that a worker remembers: those of 200 prompts of 1,024 tokens, in a few hundred MB."""
+
+OK, FAILED = "ok", "failed"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a worker returns: columns of values, and how long each point took."""
+
+    number: int
+    columns: Mapping[str, list[Any]]
+    seconds: list[float]
+    worker: str
+
+    @property
+    def failed(self) -> int:
+        """Number of points that failed."""
+        return self.columns["status"].count(FAILED)
+
+
+def fingerprint() -> str:
+    """Return what must be the same wherever points of one sweep are computed: version and code of socsim."""
+    return f"{__version__} {code_sha256(NOT_COMPUTING)}"
+
+
+def run_batch(plan_json: str, number: int, client: str) -> Batch:
+    """Compute a batch of a plan.
+
+    Raises
+    ------
+    SocsimError
+        This is another socsim than that of the client.
+    """
+    if client != fingerprint():
+        theirs, ours = client.split()[0], __version__
+        other = f"has socsim {ours}, the client {theirs}" if theirs != ours else f"has other code of socsim {ours} than the client"
+        raise SocsimError(f"the worker on {socket.gethostname()} {other}; install the same on both")
+    return _evaluator(plan_json).batch(number)
+
+
+@lru_cache(maxsize=2)
+def _evaluator(plan_json: str) -> Evaluator:
+    return Evaluator(Plan.from_json(plan_json))
+
+
+class Evaluator:
+    """Computes points of one plan; descriptions and task graphs are made once for all points that have them in common."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._base = {
+            kind: {name: validate(SPECS[kind], data, f"{plan.where}: {name}") for name, data in named.items()}
+            for kind, named in plan.descriptions.items()
+        }
+        self._settings = {kind: plan.settings(kind) for kind in SPECS}
+        self._turn = Lock()
+        self._peak = "peak_power_w" in plan.metrics
+        self._prefills: dict[tuple[str, str, str], Prefill] = {}
+
+    def batch(self, number: int, most: int | None = None) -> Batch:
+        """Compute the points of a batch; one that fails has the reason in its row. Threads take turns; `most` points are computed."""
+        with self._turn:
+            return self._batch(number, most)
+
+    def _batch(self, number: int, most: int | None) -> Batch:
+        numbers, values = self.plan.points(*self.plan.batch_range(number))
+        columns: dict[str, list[Any]] = {"point": numbers[:most].tolist()}
+        columns |= {name: column[:most].tolist() for name, column in values.items()}
+        rows, status, errors, seconds = list[list[Any]](), list[str](), list[str | None](), list[float]()
+        nothing = [None] * len(self.plan.metrics)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as those on long prompts, once for each of a million points
+            for point in zip(*(columns[name] for name in self.plan.columns), strict=True):
+                begin, error = time.perf_counter(), None
+                try:
+                    row = self.point(dict(zip(self.plan.columns, point, strict=True)))
+                except MemoryError:
+                    raise  # says something of the machine, not of the point
+                except Exception as problem:
+                    row, error = nothing, str(problem) if isinstance(problem, SocsimError) else f"{type(problem).__name__}: {problem}"
+                seconds.append(time.perf_counter() - begin)
+                rows.append(row)
+                status.append(OK if error is None else FAILED)
+                errors.append(error)
+        columns |= {name: [row[place] for row in rows] for place, name in enumerate(self.plan.metrics)}
+        columns |= {"status": status, "error": errors}
+        return Batch(number, columns, seconds, f"{socket.gethostname()}:{os.getpid()}")
+
+    def point(self, values: Mapping[str, Any]) -> list[Any]:
+        """Return the metrics of one point, given by column.
+
+        Raises
+        ------
+        SocsimError
+            Its values do not go together.
+        """
+        names = {kind: getattr(self.plan.spec.base, kind) for kind in self._base}
+        changes = {kind: dict(settings) for kind, settings in self._settings.items()}
+        for axis in self.plan.spec.axes:
+            for path in axis.paths:
+                if path in names:
+                    names[path] = values[axis.column]
+        for axis in self.plan.spec.axes:
+            for path in axis.paths:
+                kind, _, rest = full_path(path).partition(".")
+                if rest:
+                    value = values[axis.column]
+                    changes[kind][rest] = (
+                        self.plan.scaled(self.plan.field(kind, names.get(kind, ""), rest), value) if axis.relative else value
+                    )
+        soc, llm, engine = (self._described(kind, names[kind], changes[kind]) for kind in ("soc", "model", "engine"))
+        run = validate(Run, {"prompt_tokens": changes["run"]["prompt_tokens"]}, "run").override(changes["run"], "run")
+        result = run_case(build_case(soc, llm, engine, run, {}, self._prefill), peak=self._peak)
+        return measure(result, self.plan.metrics)
+
+    def _described(self, kind: str, name: str, changes: Mapping[str, Any]) -> Any:
+        spec: Spec = self._base[kind][name]
+        return spec.override(changes, kind)
+
+    def _prefill(self, llm: LLM, engine: Engine, run: Run) -> Prefill:
+        """Return what a run does; the last ones are remembered by all that they depend on."""
+        key = (llm.model_dump_json(), engine.model_dump_json(), run.model_dump_json())
+        known = self._prefills.pop(key, None) or make_prefill(llm, engine, run)
+        self._prefills[key] = known  # the last used is the last
+        while len(self._prefills) > 1 and sum(len(each.graph) for each in self._prefills.values()) > REMEMBERED_SUBGRAPHS:
+            del self._prefills[next(iter(self._prefills))]
+        return known
+
+
+def seconds_per_point(plan: Plan, samples: int = 12, budget_s: float = 5.0) -> float:
+    """Return how long a point takes (s), measured on some that lie evenly in the sweep; those that fail count, too."""
+    evaluator, stop = Evaluator(plan), time.perf_counter() + budget_s
+    taken = list[float]()
+    for number in dict.fromkeys(round(place * (plan.batches - 1) / max(samples - 1, 1)) for place in range(samples)):
+        batch = evaluator.batch(number, most=2)
+        taken += batch.seconds[-1:]  # the first one loads and builds what the others find
+        if time.perf_counter() > stop:
+            break
+    return sum(taken) / len(taken) if taken else 0.0

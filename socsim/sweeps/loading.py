@@ -1,0 +1,124 @@
+"""From a sweep's file to a plan: what it names is loaded, and all of it checked before anything is simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from socsim.catalog import load_engine, load_model, load_soc, read_toml
+from socsim.errors import SocsimError, unknown_name
+from socsim.schedulers import load_scheduler
+from socsim.specs import Axis, Run, Spec, SweepSpec, validate
+from socsim.sweeps.dimensions import as_array
+from socsim.sweeps.metrics import METRICS, USUAL
+from socsim.sweeps.plan import ABOUT, KINDS, SPECS, Plan, full_path
+
+LOADERS: Mapping[str, Any] = {"soc": load_soc, "model": load_model, "engine": load_engine}
+
+
+def load_plan(sweep: SweepSpec | Mapping[str, Any] | str | Path) -> Plan:
+    """Load a sweep and check it.
+
+    Parameters
+    ----------
+    sweep
+        A description, the same as nested dictionaries, or a TOML file. Files that it names are looked up beside it first.
+
+    Raises
+    ------
+    SocsimError
+        Something in it is unknown, missing or not allowed.
+    """
+    file = Path(sweep) if isinstance(sweep, (str, Path)) else None
+    folder, where = (Path(), "sweep") if file is None else (file.parent, str(file))
+    sweep = sweep if isinstance(sweep, (SweepSpec, Mapping)) else read_toml(Path(sweep))
+    spec = sweep if isinstance(sweep, SweepSpec) else validate(SweepSpec, sweep, where)
+    _check_names(spec, where)
+    plan = Plan(spec, {kind: _load(spec, kind, folder, where) for kind in KINDS}, where, file)
+    for axis in spec.axes:
+        _check_axis(plan, axis)
+    _check_base(plan)
+    _check_schedulers(plan)
+    plan.points(0, min(plan.raw_count, 1))  # whatever is wrong with dimensions and constraints comes up here
+    return plan
+
+
+def _check_names(spec: SweepSpec, where: str) -> None:
+    """Check names of metrics and columns, that paths begin as they should, and that nothing is missing in the base."""
+    for name in spec.metrics:
+        if name not in METRICS:
+            raise SocsimError(f"{where}: {unknown_name('metric', name, METRICS)}")
+    if len(set(spec.metrics)) < len(spec.metrics):
+        raise SocsimError(f"{where}: metrics has one twice: {', '.join(spec.metrics)}")
+    given = {full_path(path) for axis in spec.axes for path in axis.paths}
+    for axis in spec.axes:
+        taken = (*ABOUT, *(spec.metrics or USUAL))
+        if axis.column in taken:
+            raise SocsimError(f"{where}: axis '{axis.column}': is the name of another column; not allowed: {', '.join(taken)}")
+    for path in [*(path for axis in spec.axes for path in axis.paths), *spec.base.set]:
+        kind, _, rest = full_path(path).partition(".")
+        if kind not in SPECS or (not rest and kind == "run") or (not rest and path in spec.base.set):
+            known = [*KINDS, *(f"{each}.FIELD" for each in SPECS), "prompt_tokens", "chunk_tokens", "scheduler"]
+            raise SocsimError(f"{where}: {unknown_name('path', path, known)}")
+    for field in ("soc", "model", "engine", "prompt_tokens"):
+        if getattr(spec.base, field) is None and full_path(field) not in given:
+            raise SocsimError(f"{where}: field 'base.{field}' is missing, and no axis sets it")
+
+
+def _load(spec: SweepSpec, kind: str, folder: Path, where: str) -> dict[str, Any]:
+    """Load the descriptions of a kind that the base or an axis names, as plain data by those names."""
+    axis = next((axis for axis in spec.axes if kind in axis.paths), None)
+    if axis is not None and axis.values is None:
+        raise SocsimError(f"{where}: axis '{axis.column}': takes names or files as values, not a range")
+    names = [getattr(spec.base, kind)] if axis is None else list(axis.values or ())
+    found = {}
+    for name in names:
+        if not isinstance(name, str):
+            raise SocsimError(f"{where}: axis '{axis.column if axis else kind}': takes names or files as values, not {name!r}")
+        beside = folder / name
+        try:
+            found[name] = LOADERS[kind](beside if Path(name).suffix and beside.exists() else name).model_dump(mode="json")
+        except SocsimError as error:
+            raise SocsimError(f"{where}: {error}") from None
+    return found
+
+
+def _check_axis(plan: Plan, axis: Axis) -> None:
+    """Check each value of an axis by itself, on every description that it is for; of a range without points its ends."""
+    values = [axis.start, axis.stop] if axis.sampled else next(d.values[axis.column] for d in plan.dimensions if axis.column in d.values)
+    where = f"{plan.where}: axis '{axis.column}'"
+    for path in map(full_path, axis.paths):
+        kind, _, rest = path.partition(".")
+        if not rest:
+            continue
+        for description in _described(plan, kind):
+            usual = plan.field(kind, getattr(description, "name", ""), rest) if axis.relative else None
+            if axis.relative and (isinstance(usual, bool) or not isinstance(usual, (int, float))):
+                raise SocsimError(f"{where}: '{path}' is {usual!r}, not a number that factors could apply to")
+            for value in as_array(list(values)).tolist():
+                description.check_value(rest, plan.scaled(usual, value) if axis.relative else value, f"{where}: {kind}")
+
+
+def _described(plan: Plan, kind: str) -> list[Spec]:
+    """Return the descriptions of a kind, without settings."""
+    if kind == "run":
+        return [Run(prompt_tokens=plan.spec.base.prompt_tokens or 1)]
+    return [validate(SPECS[kind], {**data, "name": name}, plan.where) for name, data in plan.descriptions[kind].items()]
+
+
+def _check_base(plan: Plan) -> None:
+    """Check each setting of the base by itself."""
+    for kind in SPECS:
+        for rest, value in plan.settings(kind).items():
+            for description in _described(plan, kind):
+                description.check_value(rest, value, f"{plan.where}: base: {kind}")
+
+
+def _check_schedulers(plan: Plan) -> None:
+    """Check that every scheduler is there."""
+    for name in plan.schedulers:
+        try:
+            load_scheduler(name)
+        except SocsimError as error:
+            raise SocsimError(f"{plan.where}: {error}") from None
