@@ -14,9 +14,10 @@ from typing import Any
 
 import socsim
 from socsim.experiments import FORMATS, Publication, advantages, beside_published, counted, errors_sentence, geometric_mean, hollow, origin
-from socsim.experiments.grid import ENGINES, MODELS, OURS, PHONES, Workload, load_workloads
+from socsim.experiments.grid import ENGINES, MODELS, OURS, PHONES
 from socsim.experiments.published import measured_models
 from socsim.plots import bars
+from socsim.prompts import Prompt, load_prompts
 
 SOC = PHONES[0]
 TTFT, DECODE, E2E = "ttft_s", "decode_s", "e2e_s"
@@ -25,8 +26,8 @@ METRICS = {TTFT: "time to first token", DECODE: "decode time", E2E: "end-to-end 
 
 def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> None:
     """Simulate all workloads, or in short those of two models, and publish times and speed-ups."""
-    models, workloads = MODELS[: 2 if quick else None], load_workloads()
-    grid: dict[str, Any] = {"soc": SOC, "models": models, "engines": ENGINES, "workloads": {each.name: each[1:] for each in workloads}}
+    models, workloads = MODELS[: 2 if quick else None], load_prompts()
+    grid: dict[str, Any] = {"soc": SOC, "models": models, "engines": ENGINES, "workloads": {each.name: each[1:3] for each in workloads}}
     with Publication(out, __file__, quick=quick, formats=formats, **grid) as paper:
         rows = [times(model, engine, each) for model in models for each in workloads for engine in ENGINES]
         paper.table("end_to_end", rows, f"Simulated times on {SOC}")
@@ -39,9 +40,9 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
         conclude(paper, beside)
 
 
-def times(model: str, engine: str, workload: Workload) -> dict[str, Any]:
+def times(model: str, engine: str, workload: Prompt) -> dict[str, Any]:
     """Return the times of one workload."""
-    name, prompt, output = workload
+    name, prompt, output, _ = workload
     record = socsim.run(SOC, model, engine, prompt_tokens=prompt, output_tokens=output).record
     row = {"soc": SOC, "workload": name, "prompt_tokens": prompt, "output_tokens": output, "model": model, "engine": engine}
     return row | {TTFT: record[TTFT], DECODE: record[E2E] - record[TTFT], E2E: record[E2E]}

@@ -14,8 +14,9 @@ from typing import Any
 
 import socsim
 from socsim.experiments import FORMATS, Publication, beside_published, counted, errors_sentence, hollow, origin
-from socsim.experiments.grid import MODELS, PHONES, Workload, load_workloads
+from socsim.experiments.grid import MODELS, PHONES
 from socsim.plots import stacked_bars
+from socsim.prompts import Prompt, load_prompts
 
 SOC = PHONES[0]
 ENGINES = {"llama.cpp-cpu": "CPU", "mnn-cpu": "CPU", "tflite-gpu": "GPU", "mlc-gpu": "GPU", "llm-npu": "NPU"}
@@ -26,7 +27,7 @@ PARTS = {SHARE: "prefill", "decode_share": "decode"}
 
 def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> None:
     """Simulate all workloads of two models, or in short of one, and publish shares and times."""
-    models, workloads = MODELS[: 1 if quick else 2], load_workloads()
+    models, workloads = MODELS[: 1 if quick else 2], load_prompts()
     lengths = {each.name: [each.prompt_tokens, each.output_tokens] for each in workloads}
     with Publication(
         out, __file__, quick=quick, formats=formats, soc=SOC, models=models, engines=list(ENGINES), workloads=lengths
@@ -43,9 +44,9 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
         judge(paper, rows)
 
 
-def shares(model: str, engine: str, workload: Workload) -> dict[str, Any]:
+def shares(model: str, engine: str, workload: Prompt) -> dict[str, Any]:
     """Return times and shares of one workload."""
-    name, prompt, output = workload
+    name, prompt, output, _ = workload
     record = socsim.run(SOC, model, engine, prompt_tokens=prompt, output_tokens=output).record
     share = record["ttft_s"] / record["e2e_s"]
     return {

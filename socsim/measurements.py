@@ -5,17 +5,15 @@ The formats are described in ``traces/README.md``. Every problem of a file is a 
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from socsim.catalog import trace_path
-from socsim.errors import SocsimError, did_you_mean, unknown_name
+from socsim.csv_lines import Line, read_lines
+from socsim.errors import SocsimError, unknown_name
 
 SPLITS = ("calibration", "validation")
 """What a row is for: to fit parameters, or to check predictions that were made without it."""
@@ -36,8 +34,6 @@ _OPERATOR_COLUMNS = ("soc", "processor", "data_type", "products", "square_inputs
 _OPERATOR_OPTIONAL = ("path", "weight_bits")
 _SYSTEM_COLUMNS = ("soc", "model", "engine", "prompt_tokens", "output_tokens", "settings", "metric", "value", *_SHARED)
 _OVERRIDDEN = ("soc", "model", "engine", "run")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
 _PRODUCT = re.compile(r"([0-9]{1,9})x([0-9]{1,9})x([0-9]{1,9})")
 
 
@@ -89,41 +85,6 @@ class SystemRow(NamedTuple):
     split: str
 
 
-class _Line(NamedTuple):
-    """One row of a file as text, with checks of its cells that say where a bad one stands."""
-
-    where: str
-    cells: dict[str, str]
-
-    def error(self, field: str, problem: str) -> SocsimError:
-        return SocsimError(f"{self.where}: field '{field}': {problem}, not '{self.cells[field]}'")
-
-    def text(self, field: str) -> str:
-        if not self.cells[field]:
-            raise SocsimError(f"{self.where}: field '{field}' is empty")
-        return self.cells[field]
-
-    def choice(self, field: str, allowed: Iterable[str]) -> str:
-        if self.text(field) not in allowed:
-            raise SocsimError(f"{self.where}: field '{field}': {unknown_name(field, self.cells[field], allowed)}")
-        return self.cells[field]
-
-    def number(self, field: str, unit_field: str, units: Mapping[str, float]) -> float:
-        """Return a number above 0 in the unit of factor 1."""
-        if not _NUMBER.fullmatch(self.text(field)):
-            raise self.error(field, "should be a number")
-        value = float(self.cells[field]) / units[self.choice(unit_field, units)]
-        if not 0.0 < value < math.inf:
-            raise self.error(field, "should be a finite number above 0")
-        return value
-
-    def count(self, field: str, lowest: int = 1, highest: int = 10**9) -> int:
-        """Return a whole number in a range, both ends included."""
-        if not _WHOLE.fullmatch(self.text(field)) or not lowest <= (value := int(self.cells[field])) <= highest:
-            raise self.error(field, f"should be a whole number from {lowest} to {highest}")
-        return value
-
-
 def load_operator_rows(paths: Sequence[str | Path] | None = None) -> list[OperatorRow]:
     """Load micro-benchmarks from CSV files; without paths, all shipped ones (``operators_*.csv``) in the order of their names.
 
@@ -133,7 +94,7 @@ def load_operator_rows(paths: Sequence[str | Path] | None = None) -> list[Operat
         A file is unreadable, or a row is not as ``traces/README.md`` describes.
     """
     files = _files(paths, "operators_*.csv")
-    return [_operator_row(line) for file in files for line in _lines(file, _OPERATOR_COLUMNS, _OPERATOR_OPTIONAL)]
+    return [_operator_row(line) for file in files for line in read_lines(file, _OPERATOR_COLUMNS, _OPERATOR_OPTIONAL)]
 
 
 def load_system_rows(paths: Sequence[str | Path] | None = None) -> list[SystemRow]:
@@ -144,7 +105,7 @@ def load_system_rows(paths: Sequence[str | Path] | None = None) -> list[SystemRo
     SocsimError
         A file is unreadable, or a row is not as ``traces/README.md`` describes.
     """
-    return [_system_row(line) for file in _files(paths, "system_*.csv") for line in _lines(file, _SYSTEM_COLUMNS, ())]
+    return [_system_row(line) for file in _files(paths, "system_*.csv") for line in read_lines(file, _SYSTEM_COLUMNS, ())]
 
 
 def load_table(name: str | Path) -> list[dict[str, str]]:
@@ -159,7 +120,7 @@ def load_table(name: str | Path) -> list[dict[str, str]]:
     path = shipped.get(str(name).removesuffix(".csv"), Path(name))
     if path.suffix != ".csv" and not path.exists():
         raise unknown_name("table", name, shipped)
-    lines = _lines(path, _SHARED, None)
+    lines = read_lines(path, _SHARED, None)
     for line in lines:
         line.text("unit")
         line.text("source")
@@ -189,7 +150,7 @@ def parse_products(text: str) -> tuple[Product, ...]:
     return tuple(products)
 
 
-def _operator_row(line: _Line) -> OperatorRow:
+def _operator_row(line: Line) -> OperatorRow:
     data_type, text = line.choice("data_type", DATA_TYPE_BITS), line.text("products")
     try:
         products = parse_products(text)
@@ -210,7 +171,7 @@ def _operator_row(line: _Line) -> OperatorRow:
     )
 
 
-def _system_row(line: _Line) -> SystemRow:
+def _system_row(line: Line) -> SystemRow:
     metric = line.choice("metric", METRIC_UNITS)
     return SystemRow(
         where=line.where,
@@ -227,7 +188,7 @@ def _system_row(line: _Line) -> SystemRow:
     )
 
 
-def _overrides(line: _Line) -> dict[str, Any]:
+def _overrides(line: Line) -> dict[str, Any]:
     """Return the settings of a row by path."""
     overrides: dict[str, Any] = {}
     for setting in line.cells["settings"].split(";") if line.cells["settings"] else ():
@@ -255,44 +216,3 @@ def _scalar(text: str) -> bool | int | float | str:
 def _files(paths: Sequence[str | Path] | None, pattern: str) -> list[Path]:
     """Return the given paths, or the shipped files whose name fits a pattern."""
     return sorted(trace_path("").glob(pattern)) if paths is None else [Path(path) for path in paths]
-
-
-def _lines(path: Path, columns: Sequence[str], optional: Sequence[str] | None) -> list[_Line]:
-    """Read the rows of a CSV file with a header; without `optional` any further column is allowed."""
-    # A shipped file goes by its name, so that results do not depend on where it is installed.
-    name = path.name if path.parent == trace_path("") else str(path)
-    try:
-        records = list(_records(path.read_bytes().decode("utf-8-sig"), name))
-    except OSError as error:
-        raise SocsimError(f"{name}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise SocsimError(f"{name}: is no UTF-8 text (byte {error.start})") from None
-    if len(records) < 2:
-        raise SocsimError(f"{name}: has no rows; should have a header, with the columns {', '.join(columns)}, and rows below it")
-    (where, header), *rows = records
-    _check_header(where, header, columns, optional)
-    for where, cells in rows:
-        if len(cells) != len(header):
-            raise SocsimError(f"{where}: has {len(cells)} cells; should have {len(header)}, as the header")
-    return [_Line(where, dict(zip(header, cells, strict=True))) for where, cells in rows]
-
-
-def _records(text: str, name: str) -> Iterator[tuple[str, list[str]]]:
-    """Return the stripped cells of each line with file and line number; blank lines and those that start with # are left out."""
-    for number, line in enumerate(io.StringIO(text, newline=None), 1):
-        if line.strip() and not line.startswith("#"):
-            try:
-                yield f"{name}:{number}", [cell.strip() for cell in next(csv.reader([line], strict=True))]
-            except csv.Error as error:
-                raise SocsimError(f"{name}:{number}: malformed CSV: {error}") from None
-
-
-def _check_header(where: str, header: Sequence[str], columns: Sequence[str], optional: Sequence[str] | None) -> None:
-    allowed = (*columns, *(optional or ()))
-    for place, column in enumerate(header):
-        if column in header[:place]:
-            raise SocsimError(f"{where}: column '{column}' stands twice")
-        if not column or (optional is not None and column not in allowed):
-            raise SocsimError(f"{where}: unknown column '{column}'{did_you_mean(column, allowed)}; allowed: {', '.join(allowed)}")
-    if missing := [column for column in columns if column not in header]:
-        raise SocsimError(f"{where}: column '{missing[0]}' is missing; needed: {', '.join(columns)}")

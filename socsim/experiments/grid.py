@@ -1,11 +1,10 @@
-"""What the paper runs: phones, models, engines, prompt lengths, and workloads, each as one prompt and one answer."""
+"""What the paper runs: phones, models, engines, prompt lengths."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from socsim.measurements import load_table
 from socsim.palette import ENGINES as ALL_ENGINES
 
 OURS = "llm-npu"
@@ -20,21 +19,3 @@ CALIBRATIONS = ("battery-rail", "whole-device")
 """Power calibrations of the phones; the paper measured energy as the first does."""
 PER_TENSOR: Mapping[str, Any] = {"engine.precision.quantization": "per-tensor", "engine.precision.group_size": None}
 """Settings that give an engine one scale for each tensor instead of one for each group."""
-WORKLOADS = "llm_npu_table5_prompts"
-
-
-class Workload(NamedTuple):
-    """A prompt and an answer that stand for all of a data set."""
-
-    name: str
-    prompt_tokens: int
-    output_tokens: int
-
-
-def load_workloads() -> list[Workload]:
-    """Return the workloads: the middle of each published range of lengths, as ``traces/README.md`` takes it; halves are rounded down."""
-    return [Workload(row["dataset"], _middle(row, "prompt_tokens"), _middle(row, "output_tokens")) for row in load_table(WORKLOADS)]
-
-
-def _middle(row: dict[str, str], column: str) -> int:
-    return (int(row[f"{column}_min"]) + int(row[f"{column}_max"])) // 2

@@ -9,10 +9,10 @@ import pytest
 from scripts import claims, load_script, publish, run_quick, table
 
 import socsim
-from socsim.experiments.grid import Workload
+from socsim.prompts import Prompt
 
 PAPER = "Xu et al. 2025 (arXiv 2407.05858v2)"
-CHAT = Workload("Persona-Chat", 536, 46)
+CHAT = Prompt("Persona-Chat", 536, 46)
 CHAT_ROW = "snapdragon-8-gen-3,{},{},536,46,,{},{},{},{},{}"
 
 
@@ -38,7 +38,7 @@ def energies(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
 
 @pytest.fixture
 def _one_workload(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("socsim.experiments.grid.load_workloads", lambda: [CHAT])
+    monkeypatch.setattr("socsim.prompts.load_prompts", lambda: [CHAT])
 
 
 def test_shares_are_of_end_to_end_time() -> None:
