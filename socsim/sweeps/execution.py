@@ -8,9 +8,9 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from itertools import accumulate, islice
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -139,21 +139,39 @@ def _compute(executor: Executor, plan: str, numbers: Iterable[int], window: int,
 def _processes(count: int) -> Iterator[Executor]:
     """Start worker processes, which end with this one, whatever ends it."""
     context = multiprocessing.get_context("spawn")  # a fork would copy threads' locks
-    pool = ProcessPoolExecutor(max(count, 1), mp_context=context, initializer=_begin_worker)
+    reader, writer = context.Pipe(duplex=False)
+    pool = _Processes(max(count, 1), mp_context=context, initializer=_begin_worker, initargs=(reader,))
     try:
         yield pool
+    except KeyboardInterrupt:
+        writer.close()  # no worker goes on: a batch may take minutes
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        writer.close()
+        reader.close()
 
 
-def _begin_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when it is no more: an executor's workers would wait for ever."""
+class _Processes(ProcessPoolExecutor):
+    """Processes that Ctrl-C does not reach while they start, before they can leave it to their parent: they have the mask of its thread."""
+
+    def submit(self, *arguments: Any, **named: Any) -> Future[Any]:
+        if not hasattr(signal, "pthread_sigmask"):
+            return super().submit(*arguments, **named)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(*arguments, **named)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin_worker(reader: Connection) -> None:
+    """Leave Ctrl-C to the parent, and end when it closes its end of the pipe or is no more: an executor's workers would wait for ever."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(reader,), daemon=True).start()
 
 
-def _end_with(parent: BaseProcess) -> None:
-    parent.join()
+def _end_with(reader: Connection) -> None:
+    with suppress(EOFError, OSError):
+        reader.recv()  # nothing is ever sent
     os._exit(1)
