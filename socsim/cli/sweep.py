@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
@@ -102,6 +103,9 @@ def _executor(address: str | None) -> Iterator[tuple[Executor | None, int | None
         from distributed import Client
     except ImportError:
         raise SocsimError("--cluster: needs Dask: pip install 'phone-socsim[cluster]'") from None
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("asyncio", "distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong gets one line of ours; theirs are tracebacks
     try:
         client = Client(address, timeout=CLUSTER_S, set_as_default=False)
     except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager, nullcontext, suppress
 from itertools import accumulate, islice
 from multiprocessing.connection import Connection
@@ -122,17 +122,25 @@ def _compute(executor: Executor, plan: str, numbers: Iterable[int], window: int,
                 return
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
-                commit(future.result())
-    except (BrokenExecutor, CancelledError) as error:
-        raise SocsimError(
-            f"a worker was lost ({type(error).__name__}: {error or 'the batch was canceled'}), for want of memory perhaps; "
-            "what is done is kept: continue with --resume"
-        ) from None
-    except ModuleNotFoundError as error:
-        raise SocsimError(f"a worker cannot run points: {error}; install phone-socsim there, in the same version") from None
+                commit(_result(future))
     finally:
         for future in pending:
             future.cancel()
+
+
+def _result(future: Future[Batch]) -> Batch:
+    """Return what a worker found; executors have many ways to say that they lost it."""
+    try:
+        return future.result()
+    except SocsimError:
+        raise
+    except ModuleNotFoundError as error:
+        raise SocsimError(f"a worker cannot run points: {error}; install phone-socsim there, in the same version") from error
+    except (Exception, CancelledError) as error:
+        raise SocsimError(
+            f"a worker or the way to it was lost ({type(error).__name__}: {str(error) or 'the batch was canceled'}), for want of memory "
+            "perhaps; what is done is kept: continue with --resume"
+        ) from error
 
 
 @contextmanager

@@ -22,15 +22,15 @@ chunk_tokens = 32
 set = {{ "model.num_hidden_layers" = 3{more} }}
 
 [[axes]]
+path = "run.seed"
+values = [0, 1]
+
+[[axes]]
 name = "npu"
 path = "soc.processors.npu.speed"
 start = 0.5
 stop = 4
 points = {points}
-
-[[axes]]
-path = "run.seed"
-values = [0, 1]
 """
 POINTS = 126
 """Points of the usual sweep, each of which is a part."""

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dask_cluster import Cluster, cluster
+from survival import complete, parts, points_bytes, started, until, write_spec
+
+from socsim import SocsimError
+from socsim.cli import main
+from socsim.cli import sweep as command
+from socsim.sweeps import execution, load_plan, sweep
+from socsim.sweeps.evaluation import fingerprint, run_batch
+from socsim.version import __version__
+
+POINTS = 200
+DEADLY = """
+import os
+from pathlib import Path
+
+
+def deadly(graph, expected_ns, seed):
+    if seed == 1 and Path(__file__).with_name("deadly").exists():
+        os._exit(9)
+    return lambda ready, view: min(ready)
+"""
+"""A policy that ends its process in the second half of the points, as long as there is a file."""
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_spec(tmp_path_factory.mktemp("sweep"), POINTS)
+
+
+@pytest.fixture(scope="module")
+def local(spec: Path) -> dict[str, bytes]:
+    """Return the points of a sweep that ran in one process."""
+    return points_bytes(sweep(spec, spec.parent / "local", jobs=1).folder)
+
+
+@pytest.fixture(scope="module")
+def nannies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("nannies"), "--nanny") as there:
+        yield there
+
+
+@pytest.mark.parametrize("nanny", [True, False])
+def test_a_cluster_computes_the_same(nanny: bool, spec: Path, local: dict[str, bytes], tmp_path: Path, nannies: Cluster) -> None:
+    if nanny:
+        done = complete(spec, tmp_path / "out", "--cluster", nannies.address)
+    else:
+        with cluster(tmp_path / "cluster", "--no-nanny") as there:
+            done = complete(spec, tmp_path / "out", "--cluster", there.address)
+    assert (done.returncode, f"{POINTS} of {POINTS} points in" in done.stdout) == (0, True), done.stderr
+    assert points_bytes(tmp_path / "out") == local
+
+
+def test_a_killed_worker_costs_a_batch(spec: Path, local: dict[str, bytes], tmp_path: Path) -> None:
+    """The other worker repeats what was lost."""
+    out = tmp_path / "out"
+    with cluster(tmp_path / "cluster", "--no-nanny") as there, started(spec, out, "--cluster", there.address) as process:
+        until(lambda: len(parts(out)) >= 5, "parts")
+        there.workers[0].kill()
+        told = process.communicate(timeout=60)[1]
+        assert process.returncode == 0, told
+        assert there.workers[1].poll() is None
+    assert [line for line in told.splitlines() if not line.startswith("socsim: small: ")] == []
+    assert points_bytes(out) == local
+
+
+@pytest.mark.parametrize("first", ["workers", "scheduler"])
+def test_a_killed_cluster_is_one_line_and_no_loss(first: str, spec: Path, local: dict[str, bytes], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with cluster(tmp_path / "cluster", "--no-nanny") as there, started(spec, out, "--cluster", there.address) as process:
+        until(lambda: len(parts(out)) >= 5, "parts")
+        if first == "workers":
+            for worker in there.workers:
+                worker.kill()
+                worker.wait()
+        there.kill()
+        told = process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    lines = [line for line in told.splitlines() if not line.startswith("socsim: small: ")]
+    assert len(lines) == 1, told
+    assert lines[0].startswith("socsim: error: a worker or the way to it was lost (")
+    assert lines[0].endswith("; what is done is kept: continue with --resume")
+    assert 5 <= len(parts(out)) < len(local)
+    sweep(spec, out, jobs=1, resume=True)
+    assert points_bytes(out) == local
+
+
+def test_a_point_that_kills_every_worker_of_a_cluster_is_one_line(tmp_path: Path, nannies: Cluster) -> None:
+    """Dask tries it on several workers, which nannies start again, and gives up."""
+    spec = deadly_spec(tmp_path)
+    (nannies.folder / "fatal.py").write_text(DEADLY)
+    (nannies.folder / "deadly").touch()
+    done = complete(spec, tmp_path / "out", "--cluster", nannies.address)
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("socsim: small: ")]
+    assert len(errors) == 1, done.stderr
+    assert errors[0].startswith("socsim: error: a worker or the way to it was lost (KilledWorker: ")
+
+
+def test_a_point_that_kills_its_process_loses_no_other(tmp_path: Path) -> None:
+    spec, out = deadly_spec(tmp_path), tmp_path / "out"
+    (tmp_path / "deadly").touch()
+    done = complete(spec, out, "--jobs", "2")
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("socsim: small: ")]
+    assert len(errors) == 1, done.stderr
+    assert errors[0].startswith("socsim: error: a worker or the way to it was lost (BrokenProcessPool: ")
+    assert errors[0].endswith("; what is done is kept: continue with --resume")
+    kept = points_bytes(out)
+    assert 0 < len(kept) <= POINTS // 2
+    (tmp_path / "deadly").unlink()
+    assert complete(spec, out, "--jobs", "2", "--resume").returncode == 0
+    assert complete(spec, tmp_path / "healthy", "--jobs", "1").returncode == 0
+    found = points_bytes(out)
+    assert found == points_bytes(tmp_path / "healthy")
+    assert {name: found[name] for name in kept} == kept
+
+
+def deadly_spec(folder: Path) -> Path:
+    (folder / "fatal.py").write_text(DEADLY)
+    return write_spec(folder, POINTS, more=', "engine.scheduler" = "fatal:deadly"')
+
+
+def test_threads_and_processes_of_ones_own_compute_the_same(spec: Path, local: dict[str, bytes], tmp_path: Path) -> None:
+    def executors() -> Iterator[Executor]:
+        yield ThreadPoolExecutor(3)
+        yield ProcessPoolExecutor(1, get_context("spawn"))
+
+    for number, executor in enumerate(executors()):
+        with executor:
+            result = sweep(spec, tmp_path / str(number), executor=executor, jobs=3)
+            assert executor.submit(abs, -1).result() == 1  # it is its owner who ends it
+        assert result.counts() == (POINTS, 0)
+        assert points_bytes(result.folder) == local
+
+
+OTHER_CODE = f"{__version__} {'0' * 64}"
+HERE = f"the worker on {socket.gethostname()}"
+
+
+@pytest.mark.parametrize(
+    ("client", "message"),
+    [
+        ("9.8.7 abc", f"{HERE} has socsim {__version__}, the client 9.8.7; install the same on both"),
+        (OTHER_CODE, f"{HERE} has other code of socsim {__version__} than the client; install the same on both"),
+    ],
+)
+def test_workers_with_another_socsim_refuse(client: str, message: str, spec: Path) -> None:
+    with pytest.raises(SocsimError) as refused:
+        run_batch(load_plan(spec).to_json(), 0, client)
+    assert str(refused.value) == message
+    assert run_batch(load_plan(spec).to_json(), 0, fingerprint()).number == 0
+
+
+def test_a_cluster_with_another_socsim_refuses(
+    spec: Path, tmp_path: Path, nannies: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(execution, "fingerprint", lambda: OTHER_CODE)
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", str(spec), "-o", str(tmp_path), "--cluster", nannies.address])
+    assert stop.value.code == 2
+    told = capsys.readouterr().err.splitlines()
+    assert told == [
+        f"socsim: small: 0 of {POINTS} points",
+        f"socsim: error: {HERE} has other code of socsim {__version__} than the client; install the same on both",
+    ]
+    assert parts(tmp_path) == set()
+
+
+def test_no_cluster_at_the_address(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(command, "CLUSTER_S", 1)
+    with socket.socket() as taken:  # bound and not listening: nobody answers, and nobody else can
+        taken.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(SystemExit) as stop:
+            main(["sweep", str(spec), "-o", str(tmp_path / "out"), "--cluster", address])
+    assert stop.value.code == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 1
+    assert told[0].startswith(f"socsim: error: --cluster '{address}': no Dask scheduler answers there: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cluster_without_workers(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(command, "CLUSTER_S", 1)
+    with cluster(tmp_path / "cluster", workers=0) as there, pytest.raises(SystemExit) as stop:
+        main(["sweep", str(spec), "-o", str(tmp_path / "out"), "--cluster", there.address])
+    assert stop.value.code == 2
+    expected = f"--cluster '{there.address}': has no workers after 1 s; start some with 'dask worker {there.address}'"
+    assert capsys.readouterr().err.splitlines() == [f"socsim: error: {expected}"]
