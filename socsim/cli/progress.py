@@ -42,15 +42,22 @@ def named_steps(what: str, total: int) -> Iterator[NamedSteps]:
 
 
 @contextmanager
-def counted_steps(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show steps that are many: what is yielded is called when each has ended; without a terminal nothing is shown."""
+def counted_steps(what: str, total: int) -> Iterator[Callable[..., None]]:
+    """Show steps that are many; without a terminal nothing is shown.
+
+    What is yielded is called when each has ended, or with the number that have and how many there are.
+    """
     bar = _bar(names=False)
     if bar is None:
-        yield lambda: None
+        yield lambda *_: None
         return
     task = bar.add_task(what, total=total)
+
+    def step(done: int | None = None, of: int = total) -> None:
+        bar.update(task, advance=1) if done is None else bar.update(task, completed=done, total=of)
+
     with bar:
-        yield lambda: bar.update(task, advance=1)
+        yield step
 
 
 @contextmanager

@@ -13,17 +13,16 @@ from threading import Lock
 from typing import Any
 
 from socsim.errors import SocsimError
+from socsim.prefills import Prefills
 from socsim.provenance import code_sha256
-from socsim.runs import Prefill, build_case, make_prefill, run_case
-from socsim.specs import LLM, Engine, Run, Spec, validate
+from socsim.runs import build_case, run_case
+from socsim.specs import Run, Spec, validate
 from socsim.sweeps.metrics import measure
 from socsim.sweeps.plan import SPECS, Plan, full_path
 from socsim.version import __version__
 
 NOT_COMPUTING = ("calibration", "cli", "experiments", "numerics", "plots", "report", "tuning")
 """Parts of the package that have no part in a point's values."""
-REMEMBERED_SUBGRAPHS = 200_000
-"""Subgraphs of the task graphs that a worker remembers: those of 200 prompts of 1,024 tokens, in a few hundred MB."""
 
 OK, FAILED = "ok", "failed"
 
@@ -80,7 +79,7 @@ class Evaluator:
         self._settings = {kind: plan.settings(kind) for kind in SPECS}
         self._turn = Lock()
         self._peak = "peak_power_w" in plan.metrics
-        self._prefills: dict[tuple[str, str, str], Prefill] = {}
+        self._prefill = Prefills()
 
     def batch(self, number: int, most: int | None = None) -> Batch:
         """Compute the points of a batch; one that fails has the reason in its row. Threads take turns; `most` points are computed."""
@@ -141,15 +140,6 @@ class Evaluator:
     def _described(self, kind: str, name: str, changes: Mapping[str, Any]) -> Any:
         spec: Spec = self._base[kind][name]
         return spec.override(changes, kind)
-
-    def _prefill(self, llm: LLM, engine: Engine, run: Run) -> Prefill:
-        """Return what a run does; the last ones are remembered by all that they depend on."""
-        key = (llm.model_dump_json(), engine.model_dump_json(), run.model_dump_json())
-        known = self._prefills.pop(key, None) or make_prefill(llm, engine, run)
-        self._prefills[key] = known  # the last used is the last
-        while len(self._prefills) > 1 and sum(len(each.graph) for each in self._prefills.values()) > REMEMBERED_SUBGRAPHS:
-            del self._prefills[next(iter(self._prefills))]
-        return known
 
 
 def seconds_per_point(plan: Plan, samples: int = 12, budget_s: float = 5.0) -> float:
