@@ -38,6 +38,40 @@ Examples:
   socsim run --engine gemma-tuned.toml --model gemma-2b
 """
 
+WorkloadOption = Annotated[
+    str | None,
+    typer.Option(
+        "--workload",
+        metavar="NAME|FILE.csv",
+        help="Prompts: a shipped table, or a CSV with prompt_tokens and, if wanted, output_tokens, weight, name."
+        "  [default: llm_npu_table5_prompts]",
+    ),
+]
+PromptsOption = Annotated[
+    list[int] | None, typer.Option("--prompt-tokens", metavar="N", parser=parse_count, help="Prompts of this length; repeatable.")
+]
+WeightOption = Annotated[
+    float, typer.Option("--energy-weight", metavar="W", help="0: minimize time to first token; 1: energy; between: both, so weighted.")
+]
+MemoryOption = Annotated[float | None, typer.Option("--max-memory-gb", metavar="GB", help="Largest memory of a run.")]
+LossOption = Annotated[
+    float | None,
+    typer.Option("--max-accuracy-loss", metavar="%", help="Largest rise of perplexity on the measured curve.  [default: the engine's own]"),
+]
+GraphsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-chunk-graphs", metavar="N", parser=parse_count, help="Most chunk lengths to prebuild.  [default: as many as the engine]"
+    ),
+]
+KeepOption = Annotated[
+    list[str] | None,
+    typer.Option("--keep", metavar="CHOICE", help="Leave chunks, pruning, placement, scheduler or decode as it is; repeatable."),
+]
+StorageOption = Annotated[
+    Path | None, typer.Option("--storage", metavar="FILE", help="Keep what was tried; an interrupted search goes on from there.")
+]
+
 
 def tune_command(
     soc: SocOption = DEFAULT_SOC,
@@ -45,43 +79,16 @@ def tune_command(
     engine: Annotated[
         str, typer.Option("--engine", metavar="NAME|FILE", help="Engine to start from: a name from 'socsim list engines', or a TOML file.")
     ] = DEFAULT_ENGINE,
-    workload: Annotated[
-        str | None,
-        typer.Option(
-            "--workload",
-            metavar="NAME|FILE.csv",
-            help="Prompts: a shipped table, or a CSV with prompt_tokens and, if wanted, output_tokens, weight, name."
-            "  [default: llm_npu_table5_prompts]",
-        ),
-    ] = None,
-    prompt_tokens: Annotated[
-        list[int] | None, typer.Option("--prompt-tokens", metavar="N", parser=parse_count, help="Prompts of this length; repeatable.")
-    ] = None,
-    energy_weight: Annotated[
-        float, typer.Option("--energy-weight", metavar="W", help="0: minimize time to first token; 1: energy; between: both, so weighted.")
-    ] = 0.0,
-    max_memory: Annotated[float | None, typer.Option("--max-memory-gb", metavar="GB", help="Largest memory of a run.")] = None,
-    max_loss: Annotated[
-        float | None,
-        typer.Option(
-            "--max-accuracy-loss", metavar="%", help="Largest rise of perplexity on the measured curve.  [default: the engine's own]"
-        ),
-    ] = None,
-    max_graphs: Annotated[
-        int | None,
-        typer.Option(
-            "--max-chunk-graphs", metavar="N", parser=parse_count, help="Most chunk lengths to prebuild.  [default: as many as the engine]"
-        ),
-    ] = None,
-    keep: Annotated[
-        list[str] | None,
-        typer.Option("--keep", metavar="CHOICE", help="Leave chunks, pruning, placement, scheduler or decode as it is; repeatable."),
-    ] = None,
+    workload: WorkloadOption = None,
+    prompt_tokens: PromptsOption = None,
+    energy_weight: WeightOption = 0.0,
+    max_memory: MemoryOption = None,
+    max_loss: LossOption = None,
+    max_graphs: GraphsOption = None,
+    keep: KeepOption = None,
     trials: Annotated[int, typer.Option("--trials", metavar="N", parser=parse_count, help="Settings to sample.")] = DEFAULT_TRIALS,
     seed: Annotated[int, typer.Option("--seed", metavar="N", parser=parse_count, help="Seed of the sampler.")] = 0,
-    storage: Annotated[
-        Path | None, typer.Option("--storage", metavar="FILE", help="Keep what was tried; an interrupted search goes on from there.")
-    ] = None,
+    storage: StorageOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.toml", help="Engine file to write.")] = DEFAULT_OUTPUT,
     as_json: JsonOption = False,
 ) -> None:
