@@ -57,7 +57,7 @@ def experiment_command(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="NAME|FILE.py", help="Experiments by name or script; none: list them.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All shipped experiments.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All shipped experiments but those that are marked as long.")] = False,
     out: OutOption = RESULTS,
     quick: QuickOption = False,
     formats: Annotated[
@@ -81,7 +81,8 @@ def experiment_command(
         return 0
     if names and everything:
         raise SocsimError(f"--all: means every experiment; leave out {', '.join(names)}")
-    chosen = list_experiments() if everything else [find_experiment(name) for name in dict.fromkeys(names or ())]
+    usual = [experiment for experiment in list_experiments() if not experiment.apart]
+    chosen = usual if everything else [find_experiment(name) for name in dict.fromkeys(names or ())]
     alone, wanted = len(chosen) == 1, tuple(dict.fromkeys(formats or FORMATS))
     failures = run_all(chosen, out, quick=quick, formats=wanted, force=force, whole=alone)
     if alone and failures:
@@ -97,7 +98,7 @@ def print_list(experiments: Sequence[Experiment]) -> None:
     table.add_column(no_wrap=True, style="bold")
     table.add_column()
     for experiment in experiments:
-        table.add_row(experiment.name, experiment.question)
+        table.add_row(experiment.name, f"{experiment.question}{' (long: run by name)' if experiment.apart else ''}")
     make_console().print(table)
 
 

@@ -37,12 +37,15 @@ def report_command(
     """Run what is missing or out of date of all experiments, and write one page with all of them: DIR/index.html.
 
     The page needs no network: claims with verdicts, figures and tables, a timeline to zoom in, the configuration, the validation, and where
-    everything comes from. An experiment that fails is on it with the reason, and the exit code is not 0.
+    everything comes from. An experiment that fails is on it with the reason, and the exit code is not 0. Long ones are on it if they were
+    run before, by name.
     """
     use_one_thread_per_product()
+    from socsim.experiments.publication import read_record
     from socsim.experiments.running import find_experiment, list_experiments
 
-    return make_report([*list_experiments(), *map(find_experiment, scripts or ())], out, quick=quick, force=force)
+    shipped = [each for each in list_experiments() if not each.apart or read_record(out / each.name)]
+    return make_report([*shipped, *map(find_experiment, scripts or ())], out, quick=quick, force=force)
 
 
 def make_report(experiments: Sequence[Experiment], out: Path, *, quick: bool, force: bool = False) -> int:

@@ -43,12 +43,28 @@ def question(script: Path) -> str:
     SocsimError
         The file is unreadable, is no Python, or has no docstring.
     """
+    text = ast.get_docstring(_parsed(script))
+    if not text:
+        raise SocsimError(f"{script}: has no docstring; its first line should be the question that the experiment asks")
+    return text.splitlines()[0]
+
+
+def is_apart(script: Path) -> bool:
+    """Return whether a script says ``APART = True``: it takes so long that it is run by its name only.
+
+    Raises
+    ------
+    SocsimError
+        The file is unreadable, or is no Python.
+    """
+    named = [node for node in _parsed(script).body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)]
+    return any(ast.unparse(node) == "APART = True" for node in named)
+
+
+def _parsed(script: Path) -> ast.Module:
     try:
-        text = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8")))
+        return ast.parse(script.read_text(encoding="utf-8"))
     except OSError as error:
         raise SocsimError(f"{script}: cannot be read: {error.strerror}") from None
     except (SyntaxError, ValueError) as error:
         raise SocsimError(f"{script}: is no Python: {error}") from None
-    if not text:
-        raise SocsimError(f"{script}: has no docstring; its first line should be the question that the experiment asks")
-    return text.splitlines()[0]

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from socsim.catalog import experiment_files
 from socsim.errors import SocsimError, unknown_name
-from socsim.experiments.inputs import question
+from socsim.experiments.inputs import is_apart, question
 from socsim.experiments.publication import FORMATS, RECORD, is_current, read_record, recover
 
 LOCK = ".lock"
@@ -30,6 +30,11 @@ class Experiment(NamedTuple):
     def question(self) -> str:
         """What it asks."""
         return question(self.script)
+
+    @property
+    def apart(self) -> bool:
+        """Whether it takes so long that it is run by its name only."""
+        return is_apart(self.script)
 
     @property
     def shipped(self) -> bool:

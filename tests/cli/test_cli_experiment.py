@@ -77,6 +77,20 @@ def test_one_prints_its_tables_and_is_then_up_to_date(
     assert (tmp_path / "log.txt").read_text() == "love begins\nlove ends\n" * 2
 
 
+def test_long_ones_are_left_out_of_all_and_run_by_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = write_scripts(tmp_path, "long", "short")
+    Path(scripts[0]).write_text(Path(scripts[0]).read_text() + "\nAPART = True  # takes hours\n")
+    ship(monkeypatch, scripts)
+    listed = call_well(capsys, "experiment").out.splitlines()
+    assert [line.endswith("(long: run by name)") for line in listed] == [True, False]
+    out = str(tmp_path / "out")
+    assert "long (done)" not in call_well(capsys, "experiment", "--all", "--out", out).out
+    assert (tmp_path / "log.txt").read_text() == "short begins\nshort ends\n"
+    assert "long is short." in call_well(capsys, "experiment", "long", "--out", out).out
+
+
 def test_a_script_of_ones_own_always_runs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (script,) = write_scripts(tmp_path, "love")
     for _ in range(2):  # it may read files that nobody knows of

@@ -20,7 +20,7 @@ from socsim.cli import main
 from socsim.cli.report_page import make_report
 from socsim.errors import SocsimError
 from socsim.experiments.publication import read_record
-from socsim.experiments.running import Experiment
+from socsim.experiments.running import Experiment, run_experiment
 from socsim.measurements import load_system_rows
 from socsim.palette import FAMILIES
 from socsim.report.tables import Cell, make_table, number_text
@@ -222,6 +222,19 @@ def test_the_command(single: Experiment, tmp_path: Path, monkeypatch: pytest.Mon
         assert not stop.value.code
         assert f"single ({state})" in out
         assert f"wrote: {tmp_path / 'out' / 'index.html'}" in err
+
+
+def test_a_long_experiment_is_on_the_page_once_it_was_run(single: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / "long.py"
+    long.write_text(single.script.read_text(encoding="utf-8") + "\nAPART = True\n", encoding="utf-8")
+    monkeypatch.setattr("socsim.experiments.running.experiment_files", lambda: {single.name: single.script, "long": long})
+    for run_before in (False, True):
+        if run_before:
+            run_experiment(Experiment("long", long), tmp_path / "out" / "long", quick=True, formats=("png", "pdf", "svg"))
+        with pytest.raises(SystemExit) as stop:
+            main(["report", "--out", str(tmp_path / "out"), "--quick"])
+        assert not stop.value.code
+        assert ('<section id="long"' in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")) == run_before
 
 
 def test_the_page_takes_scripts_of_ones_own(single: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
