@@ -95,7 +95,7 @@ def _child(node: Any, key: str, seen: list[str], where: str) -> Any:
         return node[key]
     if isinstance(node, list) and key.isdigit() and int(key) < len(node):
         return node[int(key)]
-    path, parent = ".".join([where, *seen, key]), ".".join([where, *seen])
+    path, parent = ".".join([where, *seen, key]), ".".join([where.rpartition(": ")[2], *seen])
     if isinstance(node, dict):
         raise SocsimError(f"{path}: no such field{did_you_mean(key, node)}; allowed: {', '.join(sorted(node))}")
     if isinstance(node, list):
@@ -132,7 +132,8 @@ def _one_line(spec: type[BaseModel], found: Sequence[ErrorDetails]) -> str:
 
 def _field_path(location: tuple[int | str, ...]) -> str:
     """Return an error location as a dotted path, without the marks for dictionary keys and alternatives of a type."""
-    return ".".join(str(part) for part in location if not (isinstance(part, str) and ("[" in part or part.startswith("constrained-"))))
+    types = {"bool", "int", "float", "str", *(spec.__name__ for spec in Spec.__subclasses__())}
+    return ".".join(str(part) for part in location if not (str(part) in types or "[" in str(part) or str(part).startswith("constrained-")))
 
 
 def _lower(message: str) -> str:
