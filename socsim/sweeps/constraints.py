@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from socsim.errors import SocsimError
 
-Lookup = Callable[[str], Any]
-"""Returns the values of an axis or a field by name: one for all points, or an array of them."""
+Values = Mapping[str, Any]
+"""Values of axes and fields by name: one for all points, or an array of them."""
 
 _BINARY: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -53,8 +53,11 @@ class Constraint:
             raise self._error("is no expression; allowed: " + ALLOWED) from None
         self.names = sorted(self._names(self._tree))
 
-    def holds(self, lookup: Lookup, count: int) -> NDArray[np.bool_]:
+    def holds(self, values: Values, count: int) -> NDArray[np.bool_]:
         """Return for which of some points it holds, of shape (count,).
+
+        It is computed in float64: whole numbers do not wrap around, and what is divided by 0 is infinite or no number, which is neither
+        below nor above another one. Behind ``and`` and ``or``, as in Python, only points are computed for which it matters.
 
         Raises
         ------
@@ -63,8 +66,10 @@ class Constraint:
         """
         try:
             with np.errstate(all="ignore"):
-                value = np.asarray(self._value(self._tree, lookup))
-        except (TypeError, ValueError, ZeroDivisionError, OverflowError) as error:
+                value = np.asarray(self._value(self._tree, {name: _as_floats(each) for name, each in values.items()}, count))
+        except TypeError:
+            raise self._error("cannot be computed: a text or an empty field stands where a number should") from None
+        except (ValueError, OverflowError) as error:
             raise self._error(f"cannot be computed: {error}") from None
         if value.dtype != np.bool_:
             raise self._error("should be true or false, such as 'a <= 2 * b'")
@@ -94,36 +99,57 @@ class Constraint:
                     return set[str]().union(*(self._names(argument) for argument in arguments))
         raise self._error(f"has '{ast.unparse(node)}' in it; allowed: {ALLOWED}")
 
-    def _value(self, node: ast.expr, lookup: Lookup) -> Any:
+    def _value(self, node: ast.expr, values: Values, count: int) -> Any:
         """Compute a part of the expression, which `_names` has checked."""
         name = _dotted(node)
         if name is not None:
-            return lookup(name)
+            return values[name]
         match node:
             case ast.Constant(value=value):
-                return value
+                return _as_floats(value)
             case ast.BinOp(left=left, op=op, right=right):
-                return _BINARY[type(op)](self._value(left, lookup), self._value(right, lookup))
+                return _BINARY[type(op)](_number(self._value(left, values, count)), _number(self._value(right, values, count)))
             case ast.UnaryOp(op=op, operand=operand):
-                value = self._value(operand, lookup)
-                return np.logical_not(_truth(value)) if isinstance(op, ast.Not) else -value if isinstance(op, ast.USub) else value
-            case ast.BoolOp(op=op, values=values):
-                join = np.logical_and if isinstance(op, ast.And) else np.logical_or
-                return join.reduce(np.broadcast_arrays(*(_truth(self._value(value, lookup)) for value in values)))
+                value = self._value(operand, values, count)
+                return (
+                    np.logical_not(_truth(value)) if isinstance(op, ast.Not) else _number(value) * (-1 if isinstance(op, ast.USub) else 1)
+                )
+            case ast.BoolOp(op=op, values=parts):
+                return self._joined(parts, isinstance(op, ast.And), values, count)
             case ast.Compare(left=left, ops=ops, comparators=others):
-                operands = [self._value(each, lookup) for each in (left, *others)]
+                operands = [self._value(each, values, count) for each in (left, *others)]
                 pairs = [_truth(_COMPARE[type(op)](a, b)) for op, a, b in zip(ops, operands, operands[1:], strict=False)]
                 return np.logical_and.reduce(np.broadcast_arrays(*pairs))
             case ast.Call(func=ast.Name(id=function), args=arguments):
-                return _CALLS[function](*(self._value(argument, lookup) for argument in arguments))
+                return _CALLS[function](*(_number(self._value(argument, values, count)) for argument in arguments))
         raise AssertionError(ast.dump(node))  # pragma: no cover (everything else was refused)
+
+    def _joined(self, parts: list[ast.expr], going_on: bool, values: Values, count: int) -> NDArray[np.bool_]:
+        """Join parts by ``and`` or ``or``: each is computed where all before were true, or false."""
+        result = np.full(count, going_on)
+        for part in parts:
+            open_ = result == going_on
+            chosen = {name: each[open_] if np.ndim(each) else each for name, each in values.items()}
+            if open_.any() or not count:
+                result[open_] = _truth(self._value(part, chosen, int(open_.sum())))
+        return result
+
+
+def _as_floats(value: Any) -> Any:
+    """Return whole numbers as floats, and all else as it is."""
+    if isinstance(value, np.ndarray):
+        return value.astype(np.float64) if value.dtype == np.int64 else value
+    return np.float64(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def _number(value: Any) -> Any:
+    """Return true as 1 and false as 0, and all else as it is."""
+    return np.asarray(value, dtype=np.float64) if np.asarray(value).dtype == np.bool_ else value
 
 
 def _truth(value: Any) -> NDArray[np.bool_]:
     """Return what is true or false as an array of that type."""
     array = np.asarray(value)
-    if array.dtype == object:  # comparisons of texts
-        array = np.array([each if isinstance(each, (bool, np.bool_)) else None for each in array.ravel()]).reshape(array.shape)
     if array.dtype != np.bool_:
         raise ValueError("a number or a text stands where something true or false should")
     return array

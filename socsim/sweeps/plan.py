@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,8 @@ SHORT = {name: f"run.{name}" for name in ("prompt_tokens", "output_tokens", "cac
 """Fields that the command line has options for, by the names of these."""
 ABOUT = ("point", "status", "error")
 """Columns beside axes and metrics."""
+Reference = Callable[[list[NDArray[np.int64]]], Any]
+"""Returns what a name stands for at some points, by the levels of these: one value for all, or an array."""
 MOST_POINTS = 10**12
 COUNTED_AT_ONCE = 1 << 17
 RUN = {name: field.default for name, field in Run.model_fields.items()}
@@ -98,8 +100,8 @@ class Plan:
         numbers = np.arange(start, stop, dtype=np.int64)
         levels = self._levels(numbers)
         keep = np.ones(len(numbers), dtype=np.bool_)
-        for constraint, lookups in self._constraints:
-            keep &= constraint.holds(lambda name, lookups=lookups: _at(lookups[name], levels), len(numbers))  # type: ignore[misc]
+        for constraint, references in self._constraints:
+            keep &= constraint.holds({name: reference(levels) for name, reference in references.items()}, len(numbers))
         chosen = {
             column: values[level[keep]] for d, level in zip(self.dimensions, levels, strict=True) for column, values in d.values.items()
         }
@@ -128,12 +130,12 @@ class Plan:
         if rest in settings:
             return settings[rest]
         node: Any = {**RUN, "prompt_tokens": 1} if kind == "run" else self.descriptions[kind][name]
+        parent = kind
         for key in rest.split("."):
             known = list(node) if isinstance(node, dict) else [str(place) for place in range(len(node))] if isinstance(node, list) else []
             if key not in known:
-                parent = f"{kind}.{rest}".removesuffix(rest.partition(key)[2]).removesuffix(key)
-                raise SocsimError(f"{self.where}: {unknown_name('field', f'{kind}.{rest}', [parent + other for other in known])}")
-            node = node[key] if isinstance(node, dict) else node[int(key)]
+                raise SocsimError(f"{self.where}: {unknown_name('field', f'{kind}.{rest}', [f'{parent}.{other}' for other in known])}")
+            node, parent = node[key] if isinstance(node, dict) else node[int(key)], f"{parent}.{key}"
         return node
 
     @staticmethod
@@ -182,36 +184,39 @@ class Plan:
         return levels[::-1]
 
     @cached_property
-    def _constraints(self) -> list[tuple[Constraint, dict[str, tuple[int, Any]]]]:
-        """Return the constraints, each with what its names stand for: a dimension and its values, or -1 and one value."""
+    def _constraints(self) -> list[tuple[Constraint, dict[str, Reference]]]:
+        """Return the constraints, each with what its names stand for."""
         constraints = [Constraint(text, self.where) for text in self.spec.constraints]
         return [(each, {name: self._reference(name, each.text) for name in each.names}) for each in constraints]
 
-    def _reference(self, name: str, text: str) -> tuple[int, Any]:
+    def _reference(self, name: str, text: str) -> Reference:
         """Return what a name in a constraint stands for."""
-        for place, dimension in enumerate(self.dimensions):
-            if name in dimension.values:
-                return place, dimension.values[name]
+        if name in self.columns:
+            return self._column(name)
         path = full_path(name)
+        axis = next((axis for axis in self.spec.axes if path in map(full_path, axis.paths)), None)
+        if axis is not None and not axis.relative:
+            return self._column(axis.column)
         kind, _, rest = path.partition(".")
-        for axis in self.spec.axes:
-            if path in map(full_path, axis.paths):
-                place, values = self._reference(axis.column, text)
-                return place, values * self.field(kind, self.names(kind)[0], rest) if axis.relative else values
         if kind not in SPECS or not rest:
-            known = [*self.columns, *SHORT, *(f"{each}.FIELD" for each in SPECS)]
+            known = {*self.columns, *SHORT, *(f"{each}.FIELD" for each in SPECS)}
             raise SocsimError(f"{self.where}: constraint '{text}': {unknown_name('name', name, known)}")
-        names = self.names(kind) if kind != "run" else [""]
-        values = as_array([self.field(kind, each, rest) for each in names])
-        if len(names) == 1:
-            return -1, values.tolist()[0]
-        column = next(axis.column for axis in self.spec.axes if kind in axis.paths)
-        return self._reference(column, text)[0], values
+        usual = [self.field(kind, each, rest) for each in (self.names(kind) if kind != "run" else [""])]
+        if any(isinstance(each, (list, dict)) for each in usual):
+            raise SocsimError(f"{self.where}: constraint '{text}': '{name}' has fields of its own; allowed: one of these")
+        values = as_array(usual)
+        choose = self._column(next(axis.column for axis in self.spec.axes if kind in axis.paths), values) if len(usual) > 1 else None
+        if axis is None:
+            return choose or (lambda _: values.tolist()[0])
+        factors, whole = self._column(axis.column), values.dtype == np.int64
+        product: Reference = lambda levels: (choose(levels) if choose else values[0]) * factors(levels)  # noqa: E731
+        return (lambda levels: np.rint(product(levels))) if whole else product
 
-
-def _at(reference: tuple[int, Any], levels: list[NDArray[np.int64]]) -> Any:
-    place, values = reference
-    return values if place < 0 else values[levels[place]]
+    def _column(self, column: str, values: Array | None = None) -> Reference:
+        """Return how the levels of an axis become its values, or others that go with these."""
+        place = next(place for place, dimension in enumerate(self.dimensions) if column in dimension.values)
+        found = self.dimensions[place].values[column] if values is None else values
+        return lambda levels: found[levels[place]]
 
 
 def full_path(path: str) -> str:
