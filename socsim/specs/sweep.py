@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from socsim.errors import did_you_mean
 from socsim.specs.base import Count, NonNegativeCount, Spec
 
-Value = bool | int | float | str | None | tuple[bool | int | float | str, ...]
+MOST = 10**7
+"""Values that an axis or a sample has at most: all of them are in memory."""
+
+
+def _check_size(value: Any) -> Any:
+    """Refuse numbers that no column of the table holds."""
+    for each in value if isinstance(value, tuple) else (value,):
+        if isinstance(each, (int, float)) and not abs(each) < (math.inf if isinstance(each, float) else 2**63):
+            raise ValueError(f"{each} is no finite number of at most 64 bits")
+    return value
+
+
+def _by_path(table: Any) -> Any:
+    """Return a table with nested ones, which TOML makes of paths without quotes, as one by path."""
+    if not isinstance(table, Mapping):
+        return table
+    flat: dict[str, Any] = {}
+    for key, child in table.items():
+        flat |= {f"{key}.{rest}": leaf for rest, leaf in _by_path(child).items()} if isinstance(child, Mapping) else {key: child}
+    return flat
+
+
+Plain = bool | int | float | str | None | tuple[bool | int | float | str, ...]
+Value = Annotated[Plain, AfterValidator(_check_size)]
 """A value of an axis; ``"null"`` empties a field, as TOML has no word for that."""
 
 RANGE = ("start", "stop")
@@ -25,18 +51,20 @@ class Base(Spec):
     cached_tokens: NonNegativeCount = 0
     chunk_tokens: Count | Literal["auto", "prompt"] | None = Field(None, description="instead of the engine's")
     scheduler: str | None = Field(None, description="instead of the engine's")
-    set: dict[str, Value] = Field(default_factory=dict, description="any other field by path")
+    set: Annotated[dict[str, Value], BeforeValidator(_by_path)] = Field(default_factory=dict, description="any other field by path")
 
 
 class Axis(Spec):
     """One column of the table: values that one field takes, or several fields together."""
 
-    path: str | tuple[str, ...] = Field(description="field, such as soc.dram.peak_bytes_per_s, or several that take the same value")
+    path: str | Annotated[tuple[str, ...], Field(min_length=1)] = Field(
+        description="field, such as soc.dram.peak_bytes_per_s, or several that take the same value"
+    )
     name: str = Field("", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$", description="column of the table; empty: the path")
     values: tuple[Value, ...] | None = Field(None, min_length=1, description="what it takes")
-    start: float | int | None = Field(None, description="first value of a range")
-    stop: float | int | None = Field(None, description="last value of a range")
-    points: int | None = Field(None, ge=2, description="values of the range, ends included; none: the range is sampled")
+    start: Annotated[float | int | None, AfterValidator(_check_size)] = Field(None, description="first value of a range")
+    stop: Annotated[float | int | None, AfterValidator(_check_size)] = Field(None, description="last value of a range")
+    points: int | None = Field(None, ge=2, le=MOST, description="values of the range, ends included; none: the range is sampled")
     spacing: Literal["linear", "log"] = "linear"
     relative: bool = Field(False, description="values are factors on what the base has")
     link: str | None = Field(None, description="axes with the same word here advance together")
@@ -49,7 +77,7 @@ class Axis(Spec):
         if self.values is not None:
             if self.points is not None:
                 raise ValueError("points goes with start and stop, not with values")
-            if len({(type(value), value) for value in self.values}) < len(self.values):
+            if len({(isinstance(value, bool), value) for value in self.values}) < len(self.values):  # True is 1, and 1 is 1.0
                 raise ValueError(f"values has one twice: {list(self.values)}")
             if self.relative and not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in self.values):
                 raise ValueError("a relative axis takes numbers, which are factors")
@@ -84,7 +112,7 @@ class Sample(Spec):
     method: Literal["latin-hypercube", "sobol", "random", "saltelli"] = Field(
         description="saltelli: the points from which sensitivity indices are computed, points times (sampled axes + 2) of them"
     )
-    points: Count
+    points: Annotated[Count, Field(le=MOST)]
     seed: NonNegativeCount = 0
 
     @model_validator(mode="after")
@@ -113,6 +141,12 @@ class SweepSpec(Spec):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"two axes have the {what} '{twice[0]}'")
+        links = [axis.link for axis in self.axes if axis.link is not None]
+        single = sorted({link for link in links if links.count(link) == 1})
+        if single:
+            raise ValueError(
+                f"only one axis has the link '{single[0]}'{did_you_mean(single[0], {*links} - {single[0]})}; give it to another one"
+            )
         sampled = [axis.column for axis in self.axes if axis.sampled]
         if sampled and self.sample is None:
             raise ValueError(f"axis '{sampled[0]}' is a range without points: give it points, or say in [sample] how to draw from it")

@@ -96,7 +96,7 @@ def _sampled(axes: Sequence[Axis], sample: Sample, whole: Mapping[str, bool]) ->
 
 def _between(start: float, stop: float, share: Array, *, log: bool) -> Array:
     values: Array = start * (stop / start) ** share if log else start + (stop - start) * share
-    return values
+    return np.clip(values, min(start, stop), max(start, stop))  # which rounding could exceed
 
 
 def _unit_sample(sample: Sample, width: int) -> Array:

@@ -10,11 +10,13 @@ from socsim.catalog import load_engine, load_model, load_soc, read_toml
 from socsim.errors import SocsimError, unknown_name
 from socsim.schedulers import load_scheduler
 from socsim.specs import Axis, Run, Spec, SweepSpec, validate
-from socsim.sweeps.dimensions import as_array
+from socsim.specs.sweep import Base
 from socsim.sweeps.metrics import METRICS, USUAL
-from socsim.sweeps.plan import ABOUT, KINDS, SPECS, Plan, full_path
+from socsim.sweeps.plan import ABOUT, KINDS, SHORT, SPECS, Plan, full_path
 
 LOADERS: Mapping[str, Any] = {"soc": load_soc, "model": load_model, "engine": load_engine}
+CHECKED = 100
+"""Values of a range that are checked beside its ends, between which there may be a million."""
 
 
 def load_plan(sweep: SweepSpec | Mapping[str, Any] | str | Path) -> Plan:
@@ -35,6 +37,7 @@ def load_plan(sweep: SweepSpec | Mapping[str, Any] | str | Path) -> Plan:
     sweep = sweep if isinstance(sweep, (SweepSpec, Mapping)) else read_toml(Path(sweep))
     spec = sweep if isinstance(sweep, SweepSpec) else validate(SweepSpec, sweep, where)
     _check_names(spec, where)
+    _check_given(spec, where)
     plan = Plan(spec, {kind: _load(spec, kind, folder, where) for kind in KINDS}, where, file)
     for axis in spec.axes:
         _check_axis(plan, axis)
@@ -45,22 +48,31 @@ def load_plan(sweep: SweepSpec | Mapping[str, Any] | str | Path) -> Plan:
 
 
 def _check_names(spec: SweepSpec, where: str) -> None:
-    """Check names of metrics and columns, that paths begin as they should, and that nothing is missing in the base."""
+    """Check names of metrics and columns, and that paths begin as they should."""
     for name in spec.metrics:
         if name not in METRICS:
             raise SocsimError(f"{where}: {unknown_name('metric', name, METRICS)}")
     if len(set(spec.metrics)) < len(spec.metrics):
         raise SocsimError(f"{where}: metrics has one twice: {', '.join(spec.metrics)}")
-    given = {full_path(path) for axis in spec.axes for path in axis.paths}
     for axis in spec.axes:
         taken = (*ABOUT, *(spec.metrics or USUAL))
         if axis.column in taken:
             raise SocsimError(f"{where}: axis '{axis.column}': is the name of another column; not allowed: {', '.join(taken)}")
     for path in [*(path for axis in spec.axes for path in axis.paths), *spec.base.set]:
         kind, _, rest = full_path(path).partition(".")
-        if kind not in SPECS or (not rest and kind == "run") or (not rest and path in spec.base.set):
-            known = [*KINDS, *(f"{each}.FIELD" for each in SPECS), "prompt_tokens", "chunk_tokens", "scheduler"]
+        if kind not in SPECS or (not rest and (kind != path or kind == "run" or path in spec.base.set)):
+            known = [*(KINDS if path not in spec.base.set else ()), *(f"{each}.FIELD" for each in SPECS), *SHORT]
             raise SocsimError(f"{where}: {unknown_name('path', path, known)}")
+
+
+def _check_given(spec: SweepSpec, where: str) -> None:
+    """Check that no field is set twice, under other names, and that nothing is missing in the base."""
+    given = [full_path(path) for axis in spec.axes for path in axis.paths]
+    named = [path for name, path in SHORT.items() if getattr(spec.base, name) != Base.model_fields[name].default]
+    for what, paths in (("two axes set", given), ("base and base.set both have", named + [full_path(path) for path in spec.base.set])):
+        twice = sorted({path for path in paths if paths.count(path) > 1})
+        if twice:
+            raise SocsimError(f"{where}: {what} '{twice[0]}'")
     for field in ("soc", "model", "engine", "prompt_tokens"):
         if getattr(spec.base, field) is None and full_path(field) not in given:
             raise SocsimError(f"{where}: field 'base.{field}' is missing, and no axis sets it")
@@ -85,8 +97,9 @@ def _load(spec: SweepSpec, kind: str, folder: Path, where: str) -> dict[str, Any
 
 
 def _check_axis(plan: Plan, axis: Axis) -> None:
-    """Check each value of an axis by itself, on every description that it is for; of a range without points its ends."""
-    values = [axis.start, axis.stop] if axis.sampled else next(d.values[axis.column] for d in plan.dimensions if axis.column in d.values)
+    """Check each value of an axis by itself, on every description that it is for; of a range its ends and some values."""
+    listed = next(each.values[axis.column] for each in plan.dimensions if axis.column in each.values)
+    values = listed.tolist() if axis.values is not None else [axis.start, axis.stop, *([] if axis.sampled else listed[:CHECKED].tolist())]
     where = f"{plan.where}: axis '{axis.column}'"
     for path in map(full_path, axis.paths):
         kind, _, rest = path.partition(".")
@@ -96,7 +109,7 @@ def _check_axis(plan: Plan, axis: Axis) -> None:
             usual = plan.field(kind, getattr(description, "name", ""), rest) if axis.relative else None
             if axis.relative and (isinstance(usual, bool) or not isinstance(usual, (int, float))):
                 raise SocsimError(f"{where}: '{path}' is {usual!r}, not a number that factors could apply to")
-            for value in as_array(list(values)).tolist():
+            for value in values:
                 description.check_value(rest, plan.scaled(usual, value) if axis.relative else value, f"{where}: {kind}")
 
 
