@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from math import ceil
 
 from socsim.errors import SocsimError
@@ -38,8 +38,12 @@ class Footprint:
     @property
     def total_bytes(self) -> int:
         """All parts together; the NPU's are contained in them."""
-        parts = asdict(self)
-        return sum(value for name, value in parts.items() if not name.startswith("npu_"))
+        return sum(self.parts.values())
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """Bytes of each part by its name, without ``_bytes``."""
+        return {name.removesuffix("_bytes"): value for name, value in vars(self).items() if not name.startswith("npu_")}
 
 
 def npu_weight_bytes(llm: LLM, engine: Engine) -> int:
@@ -119,8 +123,7 @@ def memory_footprint(needs: Footprint, llm: LLM, soc: SoC, run: Run) -> Footprin
         It exceeds the phone's memory; the message says which part is the largest.
     """
     limit = soc.processors["npu"].addressable_memory_bytes if "npu" in soc.processors else None
-    parts = {name.removesuffix("_bytes"): value for name, value in asdict(needs).items() if not name.startswith("npu_")}
-    _check_fits(llm, soc, run, parts)
+    _check_fits(llm, soc, run, needs.parts)
     return replace(needs, npu_sessions=(ceil(needs.npu_bytes / limit) if limit else 1) if needs.npu_bytes else 0)
 
 

@@ -83,6 +83,11 @@ class Work:
         inside = sum(operator.output_bytes for operator in self.operators[:-1] if operator.leaves)
         return inside + (self.operators[-1].output_bytes if self.operators else 0)
 
+    @cached_property
+    def outer_bytes(self) -> int:
+        """Bytes of weights, KV cache, input and output: what moves from and to DRAM whatever the size of on-chip memory."""
+        return self.weight_bytes + self.kv_bytes + self.output_bytes + (self.operators[0].input_bytes if self.operators else 0)
+
 
 class Subgraph(NamedTuple):
     """One unit of scheduling: a run of operators on one processor for one chunk and block."""

@@ -114,12 +114,7 @@ def subgraph_dram_bytes(work: Work, on_chip_memory_bytes: float) -> float:
     Weights and KV cache once, input and output of the subgraph, and tensors between two operators that exceed the on-chip
     memory in one execution, written and read again.
     """
-    total = float(work.weight_bytes + work.kv_bytes) + spilled_bytes(work, on_chip_memory_bytes)
-    last = len(work.operators) - 1
-    for index, operator in enumerate(work.operators):
-        total += operator.input_bytes if index == 0 else 0
-        total += operator.output_bytes if index == last or operator.leaves else 0
-    return total
+    return work.outer_bytes + spilled_bytes(work, on_chip_memory_bytes)
 
 
 class CostModel:
