@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from socsim.bounding import NOTHING, RESOURCES
+
 
 class Family(NamedTuple):
     """Stages that share a color; `text` is the color of chunk numbers on it."""
@@ -63,6 +65,8 @@ SERIES = (
     Look("#F0E442", ">"),
 )
 """Looks of series that are no engines of the paper, in the order in which they come."""
+BOTTLENECKS = dict(zip((*RESOURCES.values(), NOTHING), SERIES, strict=False))
+"""Looks of what bounds a run."""
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:

@@ -7,14 +7,14 @@ from itertools import pairwise
 from typing import Any
 
 import socsim
-from socsim.bounding import NOTHING, RESOURCES, bound_of
+from socsim.bounding import bound_of
 from socsim.errors import SocsimError
 from socsim.experiments.energy import energies
 from socsim.experiments.grid import OURS, PHONES
 from socsim.experiments.publication import Publication
 from socsim.experiments.published import beside_published, without
 from socsim.experiments.words import changes
-from socsim.palette import SERIES
+from socsim.palette import BOTTLENECKS
 from socsim.plots.scaling import marked_lines
 from socsim.runs import Result
 from socsim.specs import SoC
@@ -24,7 +24,6 @@ Row = dict[str, Any]
 SOC, ENGINE, MODELS, PROMPTS = PHONES[0], OURS, ("qwen1.5-1.8b", "gemma-2b", "llama-2-7b"), (256, 1024)
 """What is run in all what-ifs; a prompt of one chunk, and one of several."""
 SPEED = "prefill_tokens_per_s"
-LOOKS = dict(zip((*RESOURCES.values(), NOTHING), SERIES, strict=False))
 LEAST_LOSS = 0.001
 """Share of the TTFT by which a step has to make a prefill slower to count as an anomaly."""
 
@@ -127,7 +126,7 @@ def publish_scaling(
     paper.table("bottlenecks", [{column: row[column] for column in columns} for row in runs], f"TTFT of {where} if a resource cost nothing")
     drawn = [row | {"prompt": f"{row['prompt_tokens']:,} tokens"} for row in runs]
     figure = marked_lines(
-        drawn, x="factor", y=y, series="model", panel="prompt", mark="bottleneck", marks=LOOKS, x_label=f"factor on {what}",
+        drawn, x="factor", y=y, series="model", panel="prompt", mark="bottleneck", marks=BOTTLENECKS, x_label=f"factor on {what}",
         unmarked=unmarked,
     )  # fmt: skip
     paper.figure(name, figure, f"Simulated: {where} by factor on {what}; markers: the resource that would help most if it cost nothing")
