@@ -1,0 +1,267 @@
+"""``socsim plot``: columns by name, slices, the best over what is not shown, every kind of figure, and bad input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command_line import Outcome, call, call_well
+
+from socsim.cli.design import Design, Grid
+from socsim.cli.labels import name_of, scaled
+from socsim.cli.plot import KIND_NAMES
+from socsim.cli.plot_kinds import KINDS
+from socsim.cli.sweep import metric_text
+from socsim.specs import Axis
+from socsim.sweeps import SweepResult, read_sweep, sensitivity, sweep
+
+BASE: dict[str, Any] = {
+    "soc": "toy-phone", "model": "smollm2-135m", "engine": "llm-npu", "prompt_tokens": 64, "set": {"model.num_hidden_layers": 2},
+}  # fmt: skip
+GRID: dict[str, Any] = {
+    "base": BASE,
+    "axes": [
+        {"path": "soc.processors.npu.speed", "values": [0.5, 1.0, 2.0]},
+        {"path": "soc.processors.cpu.speed", "values": [1.0, 2.0]},
+        {"path": "chunk_tokens", "values": [16, 32, 999999]},
+        {"path": "scheduler", "values": ["in-order", "fifo"]},
+    ],
+    "constraints": ["soc.processors.npu.speed < 2 or soc.processors.cpu.speed > 1"],
+    "metrics": ["ttft_s", "prefill_tokens_per_s", "prefill_energy_j", "peak_memory_bytes", "tpot_s", "bottleneck"],
+}
+SALTELLI: dict[str, Any] = {
+    "base": BASE | {"chunk_tokens": 32},
+    "axes": [
+        {"name": "npu", "path": "soc.processors.npu.speed", "start": 0.5, "stop": 2.0, "spacing": "log"},
+        {"path": "soc.processors.cpu.launch_overhead_s", "start": 1e-6, "stop": 1e-3},
+    ],
+    "sample": {"method": "saltelli", "points": 8},
+    "metrics": ["ttft_s", "npu_utilization"],
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sweeps")
+    sweep(GRID, folder / "grid", jobs=1)
+    sweep(SALTELLI, folder / "saltelli", jobs=1)
+    sweep(SALTELLI, folder / "half", jobs=1, limit=16)
+    return folder
+
+
+@pytest.fixture
+def grid(results: Path) -> SweepResult:
+    return read_sweep(results / "grid")
+
+
+def plot(capsys: pytest.CaptureFixture[str], folder: Path, kind: str, *options: str) -> Outcome:
+    return call_well(capsys, "plot", str(folder), "--kind", kind, "-o", str(folder / "figure.svg"), *options)
+
+
+def assert_refused(capsys: pytest.CaptureFixture[str], arguments: list[str], *words: str) -> None:
+    outcome = call(capsys, "plot", *arguments)
+    assert (outcome.code, outcome.out) == (2, ""), outcome
+    assert outcome.err.startswith("socsim: error: ")
+    assert outcome.err.count("\n") == 1, outcome.err
+    for word in words:
+        assert word in outcome.err
+
+
+def rows(result: SweepResult, **fixed: Any) -> list[dict[str, Any]]:
+    """Return the points that did not fail, and at which columns have some values."""
+    frame = result.to_dataframe()
+    return [row for row in frame[frame.status == "ok"].to_dict("records") if all(row[name] == value for name, value in fixed.items())]
+
+
+@pytest.mark.parametrize("kind", KIND_NAMES)
+def test_every_kind_has_defaults_and_a_file_of_its_own(results: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    assert set(KINDS) == set(KIND_NAMES)
+    outcome = call_well(capsys, "plot", str(results / "grid"), "--kind", kind)
+    assert outcome.err.splitlines()[-1] == f"socsim: wrote: {results / 'grid' / kind}.png"
+    assert (results / "grid" / f"{kind}.png").read_bytes().startswith(b"\x89PNG")
+    assert "ttft_s" in outcome.out
+    assert "note: 30 of 30 points are there, 10 of them failed" in outcome.err
+
+
+def test_a_heat_map_shows_the_best_over_all_other_axes(results: Path, grid: SweepResult, capsys: pytest.CaptureFixture[str]) -> None:
+    best = min(rows(grid), key=lambda row: row["ttft_s"])
+    out = plot(capsys, results / "grid", "heatmap").out
+    assert metric_text("ttft_s", best["ttft_s"]) in out
+    assert "npu.speed 2, cpu.speed 2, " in out
+    assert "best over chunk_tokens, scheduler: least ttft_s" in out
+    design = Design.of(grid, [])
+    cells = Grid(design, ["soc.processors.npu.speed", "soc.processors.cpu.speed"], "prefill_tokens_per_s")
+    found = {
+        (float(npu), float(cpu)): float(design.values("prefill_tokens_per_s")[row])
+        for row, npu, cpu in zip(cells.rows, *(design.values(axis)[cells.rows] for axis in cells.drawn), strict=True)
+    }
+    assert found == {
+        (npu, cpu): max(
+            row["prefill_tokens_per_s"]
+            for row in rows(grid, **{"soc.processors.npu.speed": npu, "soc.processors.cpu.speed": cpu})
+        )
+        for npu, cpu in ((0.5, 1.0), (0.5, 2.0), (1.0, 1.0), (1.0, 2.0), (2.0, 2.0))
+    }  # fmt: skip
+
+
+def test_names_are_those_at_the_point_with_the_least_ttft(results: Path, grid: SweepResult, capsys: pytest.CaptureFixture[str]) -> None:
+    out = plot(capsys, results / "grid", "heatmap", "--color", "bottleneck", "--x", "npu.speed", "--y", "chunk_tokens").out
+    best = min(rows(grid), key=lambda row: row["ttft_s"])
+    assert out.splitlines()[2].split()[-1] == best["bottleneck"].split()[-1]
+    assert "best over soc.processors.cpu.speed, scheduler: least ttft_s" in out
+    which = plot(capsys, results / "grid", "heatmap", "--color", "scheduler", "--x", "npu.speed", "--y", "cpu.speed").out
+    assert f" {best['scheduler']}" in which
+
+
+def test_slices(results: Path, grid: SweepResult, capsys: pytest.CaptureFixture[str]) -> None:
+    design = Design.of(grid, ["chunk_tokens=16", "npu.speed=2.0001", "scheduler=fifo"])
+    assert design.fixed == {"chunk_tokens": 16, "soc.processors.npu.speed": 2.0, "scheduler": "fifo"}
+    (row,) = rows(grid, **{"chunk_tokens": 16, "soc.processors.npu.speed": 2.0, "scheduler": "fifo"})
+    assert design.values("ttft_s").tolist() == [row["ttft_s"]]
+    out = plot(capsys, results / "grid", "line", "--at", "chunk_tokens=16", "--at", "scheduler=fifo", "--y", "prefill_energy_j").out
+    assert "best over" not in out  # nothing is left
+    least = min(row["prefill_energy_j"] for row in rows(grid, **{"chunk_tokens": 16, "scheduler": "fifo", "soc.processors.cpu.speed": 1.0}))
+    assert metric_text("prefill_energy_j", least) in out
+
+
+def test_a_line_for_each_value_of_the_next_axis(results: Path, grid: SweepResult, capsys: pytest.CaptureFixture[str]) -> None:
+    out = plot(capsys, results / "grid", "line", "--x", "chunk_tokens", "--y", "prefill_tokens_per_s", "--color", "scheduler").out
+    for scheduler in ("in-order", "fifo"):
+        best = max(rows(grid, scheduler=scheduler), key=lambda row: row["prefill_tokens_per_s"])
+        (line,) = [line for line in out.splitlines() if line.startswith(scheduler)]
+        assert f"{best['prefill_tokens_per_s']:,.0f}"[:4] in line
+        assert f"chunk_tokens {best['chunk_tokens']}" in line
+    assert "most prefill_tokens_per_s" in out
+
+
+def test_a_front_of_what_is_less_and_what_is_more(results: Path, grid: SweepResult, capsys: pytest.CaptureFixture[str]) -> None:
+    out = plot(capsys, results / "grid", "pareto", "--objective", "npu.speed", "--objective", "prefill_tokens_per_s").out
+    best = [max(row["prefill_tokens_per_s"] for row in rows(grid, **{"soc.processors.npu.speed": speed})) for speed in (0.5, 1.0, 2.0)]
+    count = sum(row["prefill_tokens_per_s"] in best for row in rows(grid))
+    assert best == sorted(best)
+    assert f"{count} of 20 points are on the front; better: less soc.processors.npu.speed, more prefill_tokens_per_s" in out
+    assert [line.split()[0] for line in out.splitlines()[-4:-1]] == ["0.5", "1", "2"]
+
+
+def test_objectives_are_also_those_of_the_axes_of_the_figure(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = plot(capsys, results / "grid", "pareto", "--x", "peak_memory_bytes", "--y", "prefill_energy_j").out
+    assert "better: less peak_memory_bytes, less prefill_energy_j" in out
+    more = plot(capsys, results / "grid", "pareto", "--x", "peak_memory_bytes", "--color", "bottleneck").out
+    assert "better: less peak_memory_bytes, less ttft_s, less prefill_energy_j" in more
+
+
+def test_parallel_prints_the_best_points(results: Path, grid: SweepResult, capsys: pytest.CaptureFixture[str]) -> None:
+    out = plot(
+        capsys, results / "grid", "parallel", "--color", "prefill_tokens_per_s", "--objective", "chunk_tokens", "--objective", "ttft_s"
+    ).out
+    best = sorted((row["prefill_tokens_per_s"] for row in rows(grid)), reverse=True)[:5]
+    assert [line.split()[0] for line in out.splitlines()[2:7]] == [f"{value:,.4g}" if value < 1000 else f"{value:,.0f}" for value in best]
+    assert "20 of 20 points; dark and on top: most prefill_tokens_per_s" in out
+
+
+def test_a_tornado_of_means(results: Path, grid: SweepResult, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = plot(capsys, results / "grid", "tornado", "--y", "prefill_energy_j").out.splitlines()
+    means = {
+        speed: np.mean([row["prefill_energy_j"] for row in rows(grid, **{"soc.processors.npu.speed": speed})]) for speed in (0.5, 1.0, 2.0)
+    }
+    every = float(np.mean([row["prefill_energy_j"] for row in rows(grid)]))
+    (line,) = [line for line in lines if line.startswith("soc.processors.npu.speed")]
+    for speed in (min(means, key=lambda each: means[each]), max(means, key=lambda each: means[each])):
+        assert metric_text("prefill_energy_j", means[speed]) in line
+    assert lines[-1] == f"mean prefill_energy_j of all: {metric_text('prefill_energy_j', every)}"
+
+
+def test_indices_for_saltelli_and_means_while_points_are_missing(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = plot(capsys, results / "saltelli", "tornado")
+    assert "95 %" in whole.out
+    first, second = sensitivity(read_sweep(results / "saltelli"), "ttft_s")
+    for index in (first, second):
+        (line,) = [line for line in whole.out.splitlines() if line.startswith(index.axis)]
+        assert line.split()[1:] == [
+            f"{index.first:.3f}",
+            "+-",
+            f"{index.first_margin:.3f}",
+            f"{index.total:.3f}",
+            "+-",
+            f"{index.total_margin:.3f}",
+        ]
+    assert "note" not in whole.err
+    half = plot(capsys, results / "half", "tornado")
+    assert "largest mean" in half.out
+    assert "note: no sensitivity indices, means instead" in half.err
+    assert "note: 16 of 32 points are there, 0 of them failed" in half.err
+
+
+def test_sampled_axes_are_grouped(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = plot(capsys, results / "saltelli", "heatmap").out
+    assert "npu in 4 groups" in out
+    assert "best over each group of npu, each group of soc.processors.cpu.launch_overhead_s: least ttft_s" in out
+    design = Design.of(read_sweep(results / "saltelli"), [])
+    npu = Grid(design, ["npu"], "ttft_s").column("npu")
+    assert npu.edges is not None
+    assert npu.log
+    assert len(npu.edges) == 5
+    assert np.ptp(np.diff(np.log(npu.edges))) < 1e-9
+    assert npu.values == pytest.approx(np.sqrt(npu.edges[1:] * npu.edges[:-1]))
+    overhead = Grid(design, [design.result.axes[1]], "ttft_s").column(design.result.axes[1])
+    assert overhead.label == "CPU launch overhead (\N{MICRO SIGN}s)"
+    assert overhead.edges is not None
+    assert 500 < overhead.edges[-1] <= 1000
+
+
+def test_labels_have_units() -> None:
+    names = ("ttft_s", "soc.processors.npu.launch_overhead_s", "soc.dram.peak_bytes_per_s", "chunk_tokens")
+    assert [name_of(name, {}) for name in names] == ["time to first token", "NPU launch overhead", "DRAM peak", "chunk"]
+    assert scaled("peak_memory_bytes", np.array([1e9, 3e9]), {}, log=False) == ("peak memory (GB)", 1e9)
+    assert scaled("ttft_s", np.array([0.02, 0.5]), {}, log=False) == ("time to first token (ms)", 1e-3)
+    assert scaled("npu_bubble_rate", np.array([0.5]), {}, log=False) == ("NPU bubble rate (%)", 0.01)
+    assert scaled("prefill_tokens_per_s", np.array([5000.0]), {}, log=False) == ("prefill speed (tokens/s)", 1.0)
+    assert scaled("soc.processors.npu.speed", np.array([0.5, 2.0]), {}, log=True) == ("NPU speed", 1.0)
+    chunk = Axis(path="chunk_tokens", values=(64, "auto"))
+    assert scaled("chunk_tokens", np.array(["64", "auto"], dtype=object), {"chunk_tokens": chunk}, log=False) == ("chunk (tokens)", 1.0)
+    dram = Axis(path="soc.dram.peak_bytes_per_s", name="dram", values=(1, 2), relative=True)
+    assert scaled("dram", np.array([1, 2]), {"dram": dram}, log=True) == ("DRAM (factor)", 1.0)
+    assert scaled("bottleneck", np.array(["NPU"], dtype=object), {}, log=False) == ("bottleneck", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--kind", "heatmp"], ["unknown --kind 'heatmp'", "did you mean 'heatmap'"]),
+        (["--kind", "line", "--y", "tft_s"], ["'tft_s'", "did you mean 'ttft_s'"]),
+        (["--kind", "line", "--x", "npu.sped"], ["'npu.sped'", "allowed: ", "soc.processors.npu.speed"]),
+        (["--kind", "line", "--x", "speed"], ["--x 'speed'", "soc.processors.npu.speed and soc.processors.cpu.speed"]),
+        (["--kind", "line", "--x", "chunk_tokens", "--color", "chunk_tokens"], ["--color 'chunk_tokens'", "axis already"]),
+        (["--kind", "line", "--y", "tpot_s"], ["'tpot_s' has no value"]),
+        (["--kind", "line", "--y", "bottleneck"], ["'bottleneck'", "allowed"]),
+        (["--kind", "tornado", "--x", "chunk_tokens"], ["--x: is not for --kind tornado; allowed: --y, --at"]),
+        (["--kind", "heatmap", "--objective", "ttft_s"], ["--objective: is not for --kind heatmap"]),
+        (["--kind", "heatmap", "--x", "scheduler", "--y", "scheduler"], ["--y 'scheduler'", "three different"]),
+        (["--kind", "heatmap", "--at", "npu.speed=1", "--at", "cpu.speed=1", "--at", "scheduler=fifo"], ["no other axis", "chunk_tokens"]),
+        (["--kind", "pareto", "--objective", "ttft_s"], ["two or more columns of numbers, not ttft_s"]),
+        (["--kind", "pareto", "--x", "ttft_s", "--y", "ttft_s"], ["--x and --y: are both 'ttft_s'"]),
+        (["--kind", "pareto", "--objective", "scheduler"], ["'scheduler'", "--objective"]),
+        (["--kind", "line", "--at", "chunk_tokens"], ["--at 'chunk_tokens'", "AXIS=VALUE"]),
+        (["--kind", "line", "--at", "chunk_tokens=48"], ["has no value '48'; allowed: 16, 32"]),
+        (["--kind", "line", "--at", "chunk_tokens=many"], ["has no value 'many'; allowed: 16, 32"]),
+        (["--kind", "line", "--at", "scheduler=fif"], ["has no value 'fif'; allowed: in-order, fifo"]),
+        (["--kind", "line", "--at", "chunk_tokens=16", "--at", "chunk_tokens=32"], ["fixed already, at 16"]),
+        (["--kind", "line", "--at", "npu.speed=2", "--at", "cpu.speed=1"], ["there is no point at npu.speed=2, cpu.speed=1"]),
+        (["--kind", "line", "--columns", "3"], ["columns is 3; allowed: 1, 2"]),
+        (["--kind", "line", "--columns", "one"], ["'one' is no whole number"]),
+        (["--kind", "line", "-o", "a.gif"], ["--output 'a.gif': unknown suffix '.gif'; allowed: .png, .pdf, .svg"]),
+        (["--kind", "line", "-o", "none/a.png"], ["no such folder 'none'"]),
+        ([], ["--kind"]),
+    ],
+)
+def test_bad_input(results: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], words: list[str]) -> None:
+    assert_refused(capsys, [str(results / "grid"), *arguments], *words)
+
+
+def test_folders_without_a_sweep(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert_refused(capsys, [str(tmp_path), "--kind", "line"], str(tmp_path), "holds no sweep")
+    spec = GRID | {"axes": [{"path": "chunk_tokens", "values": [999999]}], "constraints": []}
+    sweep(spec, tmp_path / "failed", jobs=1)
+    assert_refused(capsys, [str(tmp_path / "failed"), "--kind", "line"], "there is no point that did not fail")
