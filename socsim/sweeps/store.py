@@ -112,7 +112,8 @@ class Store:
     def _check_same(self, known: Mapping[str, Any]) -> None:
         """Check that what is there was computed from the same."""
         before, now = _flat(known), _flat(self.record)
-        changed = [path for path in sorted({*before, *now}) if before.get(path, "") != now.get(path, "")]
+        changed = [path for path in {*before, *now} if before.get(path, "") != now.get(path, "")]
+        changed.sort(key=lambda path: (not path.startswith("plan.spec."), path))  # what somebody wrote, before what follows from it
         if not changed:
             return
         told = [
