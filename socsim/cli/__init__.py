@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from socsim import __version__
-from socsim.cli import accuracy, calibrate, catalog, compare, experiment, plot, report_page, run, sweep, validate, verify, weights
+from socsim.cli import accuracy, calibrate, catalog, compare, experiment, plot, report_page, run, sweep, tune, validate, verify, weights
 from socsim.cli.console import one_line, one_line_warnings
 from socsim.cli.options import SeveralFiles
 from socsim.errors import SocsimError
@@ -59,6 +59,7 @@ app.command("experiment", short_help="Make the figures and tables of the paper, 
 )
 app.command("sweep", short_help="Simulate every point of a design space.", epilog=sweep.EXAMPLES)(sweep.sweep_command)
 app.command("plot", short_help="Draw what a sweep found.", epilog=plot.EXAMPLES)(plot.plot_command)
+app.command("tune", short_help="Find the best settings of an engine for a workload.", epilog=tune.EXAMPLES)(tune.tune_command)
 app.command("report", short_help="Write all experiments as one page.", epilog=report_page.EXAMPLES)(report_page.report_command)
 app.add_typer(weights.app, name="weights", short_help="Fetch or add the weights of real models.")
 
