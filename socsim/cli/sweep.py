@@ -72,6 +72,8 @@ def sweep_command(
     from socsim.sweeps import available_cores, load_plan, sweep
 
     plan, console = load_plan(spec), make_console()
+    if not plan.count:
+        raise SocsimError(f"{plan.where}: no point meets all constraints")
     folder = out or RESULTS / spec.stem
     if dry_run:
         print_plan(console, plan, jobs or available_cores())
@@ -133,8 +135,6 @@ def print_plan(console: Console, plan: Plan, jobs: int) -> None:
     left_out = plan.raw_count - plan.count
     meets = f" of {plan.raw_count:,}, as {left_out:,} do not meet the constraints" if left_out else ""
     console.print(f"\n{plan.count:,} points{meets}; {plan.batches:,} parts; metrics: {', '.join(plan.metrics)}", soft_wrap=True)
-    if not plan.count:
-        raise SocsimError(f"{plan.where}: no point meets all constraints")
     each = seconds_per_point(plan)
     processes = f"{jobs} process" + ("es" if jobs > 1 else "")
     console.print(f"About {duration_text(plan.count * each / jobs)} with {processes}: a point takes {1e3 * each:.3g} ms.")
