@@ -136,14 +136,13 @@ def test_categories_may_be_numbers() -> None:
     assert legend(category_map(X, Y, Column("shared", np.array([True, False] * 6)))) == ["false", "true"]
 
 
-@pytest.mark.parametrize(("step", "corners"), [("post", [1.0, 2.0, 2.0, 3.0]), ("pre", [1.0, 1.0, 2.0, 2.0])])
-def test_a_front_is_joined_by_steps_and_stands_out(step: str, corners: list[float]) -> None:
+@pytest.mark.parametrize("step", ["post", "pre"])
+def test_a_front_is_joined_by_steps_and_stands_out(step: str) -> None:
     figure = pareto(*POINTS, ON_FRONT, step=step)
     (ax,) = panels(figure)
     line: Any = ax.lines[0]
     assert line.get_drawstyle() == f"steps-{step}"
     assert line.get_xydata().tolist() == [[1.0, 5.0], [2.0, 3.0], [3.0, 1.0]]
-    assert line.get_path().vertices[1:-1, 0].tolist()[:2] in (corners[1:3], [2.0, 3.0], [2.0])
     others, best = ax.collections
     assert others.get_offsets().tolist() == [[2.5, 4.0], [4.0, 4.0]]
     assert best.get_offsets().tolist() == [[1.0, 5.0], [2.0, 3.0], [3.0, 1.0]]

@@ -14,6 +14,7 @@ from socsim.cli.labels import name_of, scaled
 from socsim.cli.plot import KIND_NAMES
 from socsim.cli.plot_kinds import KINDS
 from socsim.cli.sweep import metric_text
+from socsim.plots import pareto
 from socsim.specs import Axis
 from socsim.sweeps import SweepResult, read_sweep, sensitivity, sweep
 
@@ -150,6 +151,24 @@ def test_objectives_are_also_those_of_the_axes_of_the_figure(results: Path, caps
     assert "better: less peak_memory_bytes, less prefill_energy_j" in out
     more = plot(capsys, results / "grid", "pareto", "--x", "peak_memory_bytes", "--color", "bottleneck").out
     assert "better: less peak_memory_bytes, less ttft_s, less prefill_energy_j" in more
+
+
+@pytest.mark.parametrize(
+    ("objectives", "step"),
+    [(("ttft_s", "prefill_energy_j"), "post"), (("prefill_tokens_per_s", "ttft_s"), "pre"), (("npu.speed", "ttft_s", "cpu.speed"), None)],
+)
+def test_steps_hold_on_the_side_that_is_worse(
+    results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, objectives: tuple[str, ...], step: str | None
+) -> None:
+    steps = list[str | None]()
+
+    def draw(*values: Any, **options: Any) -> Any:
+        steps.append(options["step"])
+        return pareto(*values, **options)
+
+    monkeypatch.setattr("socsim.plots.design.pareto", draw)
+    plot(capsys, results / "grid", "pareto", *(word for name in objectives for word in ("--objective", name)))
+    assert steps == [step]
 
 
 def test_parallel_prints_the_best_points(results: Path, grid: SweepResult, capsys: pytest.CaptureFixture[str]) -> None:
