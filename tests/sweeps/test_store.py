@@ -218,7 +218,7 @@ def test_one_sweep_at_a_time_writes_there(tmp_path: Path) -> None:
 
 def test_what_an_interrupted_write_left_is_removed(tmp_path: Path) -> None:
     sweep(spec(), tmp_path, jobs=1, limit=1)
-    left = [tmp_path / part / f"{part_name(1)}.partial" for part in ("points", "timings")]
+    left = [tmp_path / part / f"{part_name(number)}.partial" for part in ("points", "timings") for number in (0, 1)]
     for path in left:
         path.write_bytes(b"half a part")
     (tmp_path / "timings" / part_name(2)).write_bytes(b"one whose points were not written")
