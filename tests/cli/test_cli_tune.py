@@ -6,9 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import call, call_well
 
 import socsim
-from tests.cli.command_line import call, call_well
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
 
 
 def call_badly(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
