@@ -33,7 +33,7 @@ USUAL_CHUNK = 256
 QUICK: dict[str, list[Any]] = {"npu": [0.5, 1.0, 4.0], "dram": [0.25, 1.0], "sync": [0.0, 1.0], "chunk": [256, 512]}
 METRICS = ("ttft_s", "prefill_tokens_per_s", "prefill_energy_j", "peak_memory_bytes", "npu_bubble_rate", "bottleneck", "gain_if_free")
 PHONE, AIMS = ("npu", "dram", "sync"), ("ttft_s", "prefill_energy_j", "peak_memory_bytes")
-LABELS = {"npu": "NPU (factor)", "dram": "DRAM bandwidth (factor)", "sync": "synchronization (factor)", "chunk": "chunk (tokens)"}
+LABELS = {"npu": "NPU (factor)", "dram": "DRAM bandwidth (factor)", "sync": "synchronization (factor)"}
 
 Values = Mapping[str, NDArray[Any]]
 
@@ -85,13 +85,14 @@ def draw_front(paper: Publication, values: Values, front: NDArray[np.bool_], whe
     """Draw time and energy of all points, and which of them are on the front of time, energy and memory."""
     figure = pareto(
         Column("TTFT (s)", values["ttft_s"], log=True), Column("prefill energy (J)", values["prefill_energy_j"], log=True), front,
-        color=chunks(values, slice(None)),
+        color=chunks(values, np.arange(len(front)), values["chunk"]),
     )  # fmt: skip
     paper.figure("pareto", figure, f"All points, and those that no other beats in time, energy and memory: {where}")
 
 
 def draw_maps(paper: Publication, values: Values, where: str) -> None:
     """Draw speed, bottleneck and best chunk over the NPU and one other axis, with the third as on the phone."""
+    winners = values["chunk"][list(phones(values).values())]
     for across, fixed in (("dram", "sync"), ("sync", "dram")):
         usual = {name: column[values[fixed] == 1.0] for name, column in values.items()}
         best = best_points([usual["npu"], usual[across]], "ttft_s", usual["ttft_s"])
@@ -101,13 +102,15 @@ def draw_maps(paper: Publication, values: Values, where: str) -> None:
         paper.figure(f"speed_{across}", heat_map(x, y, speed), f"Prefill speed; {kept}")
         bound = Column("bottleneck", usual["bottleneck"][best])
         paper.figure(f"bottleneck_{across}", category_map(x, y, bound), f"The resource that would help most if it cost nothing; {kept}")
-        paper.figure(f"chunk_{across}", category_map(x, y, chunks(usual, best)), f"Chunk length with the least TTFT; {kept}")
+        paper.figure(f"chunk_{across}", category_map(x, y, chunks(usual, best, winners)), f"Chunk length with the least TTFT; {kept}")
 
 
-def chunks(values: Values, places: Any) -> Column:
-    """Return chunk lengths as names."""
-    listed = tuple(f"{length:,}" for length in sorted(set(values["chunk"].tolist())))
-    return Column(LABELS["chunk"], np.array([f"{length:,}" for length in values["chunk"][places].tolist()], dtype=object), order=listed)
+def chunks(values: Values, places: NDArray[np.int64], known: NDArray[np.int64]) -> Column:
+    """Return chunk lengths as names, in colors that tell all those apart that are known."""
+    names = {length: f"{length:,} tokens" for length in sorted(set(known.tolist()))}
+    return Column(
+        "chunk", np.array([names[length] for length in values["chunk"][places].tolist()], dtype=object), order=tuple(names.values())
+    )
 
 
 def phones(values: Values) -> dict[tuple[float, ...], int]:

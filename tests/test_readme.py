@@ -7,12 +7,13 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, copytree
 
 import pytest
 from typer.testing import CliRunner
 
 from socsim.cli import app
+from socsim.sweeps import sweep
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -38,13 +39,25 @@ def test_python_blocks_print_what_they_say(tmp_path: Path, monkeypatch: pytest.M
     assert runner.summarize(verbose=False).failed == 0
 
 
-COMPUTED = ("weights", "verify", "accuracy")
-"""Commands that compute a real model, which takes long: tests of their own run them, here only their options are checked."""
+LONG = ("weights", "verify", "accuracy", "tune")
+"""Commands that take long: tests of their own run them, here only their options are checked."""
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with what the README sweeps, which it then plots."""
+    folder = tmp_path_factory.mktemp("swept")
+    sweep(README.parent / "docs" / "my-sweep.toml", folder / "my-sweep", jobs=1)
+    return folder
 
 
 @pytest.mark.parametrize("command", commands())
-def test_commands_run(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_run(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     monkeypatch.chdir(tmp_path)
+    if " plot " in command:
+        copytree(request.getfixturevalue("swept"), tmp_path / "results")
+    (tmp_path / "docs").mkdir()
+    copyfile(README.parent / "docs" / "my-sweep.toml", tmp_path / "docs" / "my-sweep.toml")
     (tmp_path / "my_policies.py").write_text("\n".join(blocks("python my_policies.py")), encoding="utf-8")
     (tmp_path / "my_experiment.py").write_text("\n".join(blocks("python my_experiment.py")), encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
@@ -52,9 +65,13 @@ def test_commands_run(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     copyfile(README.parent / "hardware_models" / "soc_toy-phone.toml", tmp_path / "my-phone.toml")
     copyfile(README.parent / "docs" / "my-phone.csv", tmp_path / "my-phone.csv")
     arguments = shlex.split(command, comments=True)[1:]
-    result = CliRunner().invoke(app, [*arguments, "--help"] if arguments[0] in COMPUTED else arguments)
+    result = CliRunner().invoke(app, [*arguments, "--help"] if arguments[0] in LONG else arguments)
     assert result.exit_code == 0, result.output
 
 
 def test_readme_has_commands() -> None:
     assert len(commands()) >= 5
+
+
+def test_the_sweep_that_is_shown_is_the_one_that_is_run() -> None:
+    assert blocks("toml docs/my-sweep.toml") == [(README.parent / "docs" / "my-sweep.toml").read_text(encoding="utf-8")]

@@ -184,7 +184,21 @@ def test_json_holds_no_nan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_application_is_what_main_runs() -> None:
-    commands = {"run", "compare", "validate", "calibrate", "list", "show", "verify", "accuracy", "experiment", "report", "sweep", "plot", "tune"}
+    commands = {
+        "run",
+        "compare",
+        "validate",
+        "calibrate",
+        "list",
+        "show",
+        "verify",
+        "accuracy",
+        "experiment",
+        "report",
+        "sweep",
+        "plot",
+        "tune",
+    }
     assert {command.name for command in app.registered_commands} == commands
 
 

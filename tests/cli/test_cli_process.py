@@ -45,7 +45,21 @@ def test_help_loads_nothing_heavy() -> None:
     assert not loaded & {"pydantic", "numpy", "pandas", "matplotlib", "simpy", "rich", "scipy", "tomlkit"}
 
 
-COMMANDS = ("run", "compare", "validate", "calibrate", "list", "show", "verify", "accuracy", "experiment", "report", "sweep", "plot", "tune")
+COMMANDS = (
+    "run",
+    "compare",
+    "validate",
+    "calibrate",
+    "list",
+    "show",
+    "verify",
+    "accuracy",
+    "experiment",
+    "report",
+    "sweep",
+    "plot",
+    "tune",
+)
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
