@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from socsim.bounding import NOTHING, RESOURCES
-
 
 class Family(NamedTuple):
     """Stages that share a color; `text` is the color of chunk numbers on it."""
@@ -65,8 +63,8 @@ SERIES = (
     Look("#F0E442", ">"),
 )
 """Looks of series that are no engines of the paper, in the order in which they come."""
-BOTTLENECKS = dict(zip((*RESOURCES.values(), NOTHING), SERIES, strict=False))
-"""Looks of what bounds a run."""
+BOTTLENECKS = dict(zip(("NPU", "CPU work", "GPU", "synchronization", "DRAM", "sharing of DRAM", "none alone"), SERIES, strict=False))
+"""Looks of what bounds a run, by the names of `socsim.bounding`."""
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import accumulate, islice
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -71,13 +71,15 @@ def sweep(
     store, workers = Store(Path(out), plan), jobs or available_cores()
     with store.opened(resume=resume):
         numbers = _enough(plan, store.missing(), limit)
-        commit = _Committer(store, progress)
-        if executor is None and (workers == 1 or len(numbers) < 2):
-            for number in numbers:
-                commit(run_batch(plan.to_json(), number, fingerprint()))
+        chosen: AbstractContextManager[Executor]
+        if executor is not None:
+            chosen, window = nullcontext(executor), WAITING * workers + 1
+        elif min(workers, len(numbers)) < 2:
+            chosen, window = nullcontext(_Here()), 1
         else:
-            with nullcontext(executor) if executor else _processes(min(workers, len(numbers))) as chosen:
-                _compute(chosen, plan.to_json(), numbers, WAITING * workers + 1, commit)
+            chosen, window = _processes(min(workers, len(numbers))), WAITING * workers + 1
+        with chosen as running:
+            _compute(running, plan.to_json(), numbers, window, _Committer(store, progress))
     return read_sweep(out)
 
 
@@ -141,6 +143,18 @@ def _result(future: Future[Batch]) -> Batch:
             f"a worker or the way to it was lost ({type(error).__name__}: {str(error) or 'the batch was canceled'}), for want of memory "
             "perhaps; what is done is kept: continue with --resume"
         ) from error
+
+
+class _Here(Executor):
+    """Computes in this process, when it is asked to."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        future = Future[Any]()
+        try:
+            future.set_result(function(*arguments, **named))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 @contextmanager

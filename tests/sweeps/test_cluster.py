@@ -1,3 +1,5 @@
+"""Sweeps on executors other than the usual: a Dask cluster, threads, and workers that are lost or of another version."""
+
 from __future__ import annotations
 
 import socket

@@ -1,3 +1,5 @@
+"""Sweeps that are killed, interrupted, or run out of disk or memory: what is done is kept, and the rest comes to the same bytes."""
+
 from __future__ import annotations
 
 import errno
@@ -16,6 +18,7 @@ import pytest
 from survival import ENVIRONMENT, POINTS, children, command, complete, is_alive, parts, points_bytes, stamps, started, until, write_spec
 
 from socsim.cli import main
+from socsim.errors import SocsimError
 from socsim.sweeps import store, sweep
 
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked up in /proc")
@@ -219,3 +222,12 @@ def test_a_disk_that_is_really_full(spec: Path, undisturbed: dict[str, bytes], t
     assert ".partial" not in done.stdout
     assert done.returncode == 0
     assert points_bytes(kept) == undisturbed
+
+
+def test_memory_that_runs_out_in_this_process_is_one_line_too(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hungry(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("socsim.sweeps.evaluation.run_case", hungry)
+    with pytest.raises(SocsimError, match=r"MemoryError: .*for want of memory perhaps; what is done is kept: continue with --resume"):
+        sweep(spec, tmp_path / "out", jobs=1)
