@@ -12,8 +12,6 @@ from socsim.errors import SocsimError
 from socsim.tuning.objective import Outcome, Problem
 from socsim.tuning.space import RATE_STEP, Space
 
-STEPS_OF_RATE = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Shares of the largest pruning rate that are tried one by one."""
 LEAST_GAIN = 1e-6
 ROUNDS = 6
 
@@ -77,17 +75,13 @@ class Search:
             told(number + 1, trials + self._steps)
 
     def polish(self, trials: int, told: Told) -> None:
-        """Change one parameter of the best values at a time, as long as that helps."""
+        """Change one parameter of the best values at a time, or one prebuilt length for another, as long as that helps."""
         done, total = trials, trials + self._steps
-        if not self.best[1]:
-            self.score(self.space.usual())
         for _ in range(ROUNDS):
             before = self.best[0]
-            for name, parameter in self.space.parameters.items():
-                options = [share * parameter.options[-1] for share in STEPS_OF_RATE] if name == "pruning" else parameter.options
-                for option in options:
-                    start = self.best[1] or self.space.usual()
-                    self.score(start | {name: round(option, 2) if name == "pruning" else option})
+            for name in self.space.parameters:
+                for changed in self.space.neighbors(self.best[1] or self.space.usual(), name):
+                    self.score(changed)
                 done += 1
                 told(done, total)
             if self.best[0] > before - LEAST_GAIN:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ LENGTHS = (32, 64, 128, 256, 512, 1024)
 MOVABLE = ("attn_norm", "rope", "attention", "attn_residual", "ffn_norm", "activation", "ffn_residual")
 """Operators that may run on the NPU, beside the linears, or with the other float work."""
 RATE_STEP = 0.01
+SHARES_OF_RATE = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Shares of the largest pruning rate that are tried one by one."""
 
 Values = Mapping[str, Any]
 """A value for each parameter, by name."""
@@ -58,10 +60,20 @@ class Space:
         found |= {group: {path: values[group]} for group, path in SINGLE.items() if group in values}
         return found
 
+    def neighbors(self, values: Values, name: str) -> Iterator[dict[str, Any]]:
+        """Yield values that differ in one parameter; for a chunk length, also those in which it takes the place of another."""
+        parameter = self.parameters[name]
+        options = [round(share * parameter.options[-1], 2) for share in SHARES_OF_RATE] if name == "pruning" else parameter.options
+        yield from ({**values, name: option} for option in options)
+        if parameter.group == "chunks" and not values[name]:
+            others = [other for other, each in self.parameters.items() if each.group == "chunks" and values[other]]
+            yield from ({**values, name: True, other: False} for other in others)
+
     def usual(self) -> dict[str, Any]:
-        """Return the values that come nearest to the engine as it is."""
+        """Return the values that come nearest to the engine as it is; of prebuilt lengths the longest, if it has more than may be."""
         engine, known = self.engine, dict[str, Any]()
-        prebuilt = set(engine.prebuilt_chunk_tokens) | ({engine.chunk_tokens} if isinstance(engine.chunk_tokens, int) else set())
+        prebuilt = {*engine.prebuilt_chunk_tokens, *([engine.chunk_tokens] if isinstance(engine.chunk_tokens, int) else [])}
+        prebuilt = set(sorted(prebuilt & set(LENGTHS))[-self.max_chunk_graphs :])
         for name, parameter in self.parameters.items():
             if name.startswith("chunk "):
                 known[name] = int(name.removeprefix("chunk ")) in prebuilt

@@ -88,7 +88,12 @@ def test_limits_of_the_space() -> None:
     chosen = space(max_chunk_graphs=2, max_accuracy_loss=8.0, keep=("scheduler", "placement"))
     assert {parameter.group for parameter in chosen.parameters.values()} == set(GROUPS) - {"scheduler", "placement"}
     usual = chosen.usual()
-    assert chosen.settings(usual) is None  # four lengths
+    settings = chosen.settings(usual)
+    assert settings is not None
+    assert settings["chunks"]["prebuilt_chunk_tokens"] == [128, 256]  # of the four that it has
+    assert chosen.settings(usual | {"chunk 64": True}) is None
+    swapped = [chosen.settings(each) for each in chosen.neighbors(usual, "chunk 64")]
+    assert [each and each["chunks"]["prebuilt_chunk_tokens"] for each in swapped] == [[128, 256], None, [64, 256], [64, 128]]
     none = usual | {f"chunk {length}": False for length in LENGTHS}
     assert chosen.settings(none) is None
     two = none | {"chunk 64": True, "chunk 512": True}
