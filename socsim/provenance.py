@@ -27,6 +27,7 @@ def files_sha256(files: Sequence[tuple[str, Path]]) -> str:
     return digest.hexdigest()
 
 
+@lru_cache(maxsize=8)
 def versions(*libraries: str) -> dict[str, str]:
     """Return the versions of Python and of some libraries."""
     return {"python": ".".join(map(str, sys.version_info[:3])), **{name: version(name) for name in libraries}}

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
+import sys
 import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from socsim.errors import SocsimError
 from socsim.prefills import Prefills
-from socsim.provenance import code_sha256
+from socsim.provenance import code_sha256, files_sha256, versions
 from socsim.runs import build_case, run_case
+from socsim.schedulers import SCHEDULERS, load_scheduler
 from socsim.specs import Run, Spec, validate
 from socsim.sweeps.metrics import measure
 from socsim.sweeps.plan import SPECS, Plan, full_path
@@ -23,6 +27,8 @@ from socsim.version import __version__
 
 NOT_COMPUTING = ("calibration", "cli", "experiments", "numerics", "plots", "report", "tuning")
 """Parts of the package that have no part in a point's values."""
+LIBRARIES = ("numpy", "simpy", "pydantic", "pyarrow", "scipy", "SALib")
+"""Libraries on which points, or the bytes of a part, may depend."""
 
 OK, FAILED = "ok", "failed"
 
@@ -42,29 +48,62 @@ class Batch:
         return self.columns["status"].count(FAILED)
 
 
-def fingerprint() -> str:
-    """Return what must be the same wherever points of one sweep are computed: version and code of socsim."""
-    return f"{__version__} {code_sha256(NOT_COMPUTING)}"
+def surroundings(plan: Plan) -> dict[str, Any]:
+    """Return what must be the same wherever points of a plan are computed: socsim, libraries, and the files of a user's schedulers."""
+    return {
+        "socsim": __version__,
+        "code_sha256": code_sha256(NOT_COMPUTING),
+        "versions": versions(*LIBRARIES),
+        "schedulers": {name: _source_sha256(name) for name in plan.schedulers if name not in SCHEDULERS},
+    }
 
 
-def run_batch(plan_json: str, number: int, client: str) -> Batch:
+def _source_sha256(scheduler: str) -> str:
+    """Return the SHA-256 of the file in which a user's policy is."""
+    module = sys.modules[load_scheduler(scheduler).__module__]
+    return files_sha256([("", Path(str(module.__file__)))])
+
+
+def run_batch(plan_json: str, number: int, client: dict[str, Any]) -> Batch:
     """Compute a batch of a plan.
+
+    Parameters
+    ----------
+    plan_json
+        The plan, as `Plan.to_json` writes it.
+    number
+        Of the batch.
+    client
+        The `surroundings` of whoever wants it.
 
     Raises
     ------
     SocsimError
-        This is another socsim than that of the client.
+        They are not those of this process.
     """
-    if client != fingerprint():
-        theirs, ours = client.split()[0], __version__
-        other = f"has socsim {ours}, the client {theirs}" if theirs != ours else f"has other code of socsim {ours} than the client"
-        raise SocsimError(f"the worker on {socket.gethostname()} {other}; install the same on both")
-    return _evaluator(plan_json).batch(number)
+    return _evaluator(plan_json, json.dumps(client, sort_keys=True)).batch(number)
 
 
 @lru_cache(maxsize=2)
-def _evaluator(plan_json: str) -> Evaluator:
-    return Evaluator(Plan.from_json(plan_json))
+def _evaluator(plan_json: str, client_json: str) -> Evaluator:
+    plan, client = Plan.from_json(plan_json), json.loads(client_json)
+    ours = surroundings(plan)
+    if ours != client:
+        raise SocsimError(f"the worker on {socket.gethostname()} {_difference(ours, client)}; install the same on both")
+    return Evaluator(plan)
+
+
+def _difference(ours: Mapping[str, Any], client: Mapping[str, Any]) -> str:
+    """Say how a worker differs from the client."""
+    if ours["socsim"] != client["socsim"]:
+        return f"has socsim {ours['socsim']}, the client {client['socsim']}"
+    if ours["code_sha256"] != client["code_sha256"]:
+        return f"has other code of socsim {ours['socsim']} than the client"
+    for name, version in ours["versions"].items():
+        if version != client["versions"].get(name):
+            return f"has {name} {version}, the client {client['versions'].get(name)}"
+    changed = next(name for name, sha256 in ours["schedulers"].items() if sha256 != client["schedulers"].get(name))
+    return f"has another file of scheduler '{changed}' than the client"
 
 
 class Evaluator:

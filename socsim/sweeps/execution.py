@@ -16,7 +16,7 @@ from typing import Any
 
 from socsim.errors import SocsimError
 from socsim.specs import SweepSpec
-from socsim.sweeps.evaluation import Batch, fingerprint, run_batch
+from socsim.sweeps.evaluation import Batch, run_batch, surroundings
 from socsim.sweeps.loading import load_plan
 from socsim.sweeps.plan import Plan
 from socsim.sweeps.results import SweepResult, read_sweep
@@ -67,6 +67,9 @@ def sweep(
     SocsimError
         The sweep is not right, the folder holds another one or cannot be written, or workers are lost; what is done is kept.
     """
+    for name, value in (("jobs", jobs), ("limit", limit)):
+        if value is not None and value < 1:
+            raise SocsimError(f"{name} {value}: should be 1 or more")
     plan = spec if isinstance(spec, Plan) else load_plan(spec)
     store, workers = Store(Path(out), plan), jobs or available_cores()
     with store.opened(resume=resume):
@@ -79,7 +82,7 @@ def sweep(
         else:
             chosen, window = _processes(min(workers, len(numbers))), WAITING * workers + 1
         with chosen as running:
-            _compute(running, plan.to_json(), numbers, window, _Committer(store, progress))
+            _compute(running, plan, numbers, window, _Committer(store, progress))
     return read_sweep(out)
 
 
@@ -114,20 +117,25 @@ def _enough(plan: Plan, missing: Sequence[int], limit: int | None) -> list[int]:
     return [number for number, before in zip(missing, held, strict=False) if before < limit]
 
 
-def _compute(executor: Executor, plan: str, numbers: Iterable[int], window: int, commit: Callable[[Batch], None]) -> None:
+def _compute(executor: Executor, plan: Plan, numbers: Iterable[int], window: int, commit: Callable[[Batch], None]) -> None:
     """Compute batches, a bounded number of them at any time, and commit each as soon as it is there."""
+    text, client = plan.to_json(), surroundings(plan)
     remaining, pending = iter(numbers), set[Future[Batch]]()
     try:
         while True:
-            pending |= {executor.submit(run_batch, plan, number, fingerprint()) for number in islice(remaining, window - len(pending))}
+            pending |= {executor.submit(run_batch, text, number, client) for number in islice(remaining, window - len(pending))}
             if not pending:
                 return
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
+            for future in sorted(done, key=_has_failed):  # what is computed is kept, whatever became of others
                 commit(_result(future))
     finally:
         for future in pending:
             future.cancel()
+
+
+def _has_failed(future: Future[Batch]) -> bool:
+    return future.cancelled() or future.exception() is not None
 
 
 def _result(future: Future[Batch]) -> Batch:

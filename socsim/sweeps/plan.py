@@ -28,7 +28,7 @@ ABOUT = ("point", "status", "error")
 """Columns beside axes and metrics."""
 Reference = Callable[[list[NDArray[np.int64]]], Any]
 """Returns what a name stands for at some points, by the levels of these: one value for all, or an array."""
-MOST_POINTS = 10**12
+MOST_POINTS = 10**9
 COUNTED_AT_ONCE = 1 << 17
 RUN = {name: field.default for name, field in Run.model_fields.items()}
 

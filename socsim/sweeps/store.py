@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -18,9 +17,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from socsim.errors import SocsimError
-from socsim.provenance import files_sha256, versions
-from socsim.schedulers import SCHEDULERS, load_scheduler
-from socsim.sweeps.evaluation import FAILED, Batch, fingerprint
+from socsim.sweeps.evaluation import FAILED, Batch, surroundings
 from socsim.sweeps.metrics import METRICS
 from socsim.sweeps.plan import Plan
 
@@ -28,8 +25,6 @@ SCHEMA_VERSION = 1
 POINTS, TIMINGS, RECORD, SPEC, LOCK = "points", "timings", "record.json", "spec.toml", ".lock"
 PARTIAL = ".partial"
 """Suffix of a file that is being written."""
-LIBRARIES = ("numpy", "simpy", "pydantic", "pyarrow", "scipy", "SALib")
-"""Libraries on which the bytes of a part may depend."""
 TYPES: Mapping[str, pa.DataType] = {
     **{"bool": pa.bool_(), "int64": pa.int64(), "float64": pa.float64(), "object": pa.string()},
     **{"int": pa.int64(), "float": pa.float64(), "str": pa.string()},
@@ -57,10 +52,7 @@ class Store:
         """What the results are computed from."""
         return {
             "schema_version": SCHEMA_VERSION,
-            "socsim": fingerprint().split()[0],
-            "code_sha256": fingerprint().split()[1],
-            "versions": versions(*LIBRARIES),
-            "schedulers": {name: _source_sha256(name) for name in self.plan.schedulers if name not in SCHEDULERS},
+            **surroundings(self.plan),
             "points": self.plan.count,
             "parts": self.plan.batches,
             "plan": json.loads(self.plan.to_json()),
@@ -218,9 +210,3 @@ def _flat(node: Any, path: str = "") -> dict[str, Any]:
     if not items:
         return {path: node}
     return {at: value for key, child in items for at, value in _flat(child, f"{path}.{key}".lstrip(".")).items()}
-
-
-def _source_sha256(scheduler: str) -> str:
-    """Return the SHA-256 of the file in which a user's policy is."""
-    module = sys.modules[load_scheduler(scheduler).__module__]
-    return files_sha256([("", Path(str(module.__file__)))])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from socsim import SocsimError
 from socsim.cli import main
 from socsim.cli import sweep as command
 from socsim.sweeps import execution, load_plan, sweep
-from socsim.sweeps.evaluation import fingerprint, run_batch
+from socsim.sweeps.evaluation import run_batch, surroundings
+from socsim.sweeps.store import part_name
 from socsim.version import __version__
 
 POINTS = 200
@@ -145,28 +146,29 @@ def test_threads_and_processes_of_ones_own_compute_the_same(spec: Path, local: d
         assert points_bytes(result.folder) == local
 
 
-OTHER_CODE = f"{__version__} {'0' * 64}"
+OTHER_CODE = {"code_sha256": "0" * 64}
 HERE = f"the worker on {socket.gethostname()}"
 
 
 @pytest.mark.parametrize(
     ("client", "message"),
     [
-        ("9.8.7 abc", f"{HERE} has socsim {__version__}, the client 9.8.7; install the same on both"),
+        ({"socsim": "9.8.7"}, f"{HERE} has socsim {__version__}, the client 9.8.7; install the same on both"),
         (OTHER_CODE, f"{HERE} has other code of socsim {__version__} than the client; install the same on both"),
     ],
 )
-def test_workers_with_another_socsim_refuse(client: str, message: str, spec: Path) -> None:
+def test_workers_with_another_socsim_refuse(client: dict[str, Any], message: str, spec: Path) -> None:
+    plan = load_plan(spec)
     with pytest.raises(SocsimError) as refused:
-        run_batch(load_plan(spec).to_json(), 0, client)
+        run_batch(plan.to_json(), 0, surroundings(plan) | client)
     assert str(refused.value) == message
-    assert run_batch(load_plan(spec).to_json(), 0, fingerprint()).number == 0
+    assert run_batch(plan.to_json(), 0, surroundings(plan)).number == 0
 
 
 def test_a_cluster_with_another_socsim_refuses(
     spec: Path, tmp_path: Path, nannies: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(execution, "fingerprint", lambda: OTHER_CODE)
+    monkeypatch.setattr(execution, "surroundings", lambda plan: surroundings(plan) | OTHER_CODE)
     with pytest.raises(SystemExit) as stop:
         main(["sweep", str(spec), "-o", str(tmp_path), "--cluster", nannies.address])
     assert stop.value.code == 2
@@ -199,3 +201,24 @@ def test_a_cluster_without_workers(spec: Path, tmp_path: Path, monkeypatch: pyte
     assert stop.value.code == 2
     expected = f"--cluster '{there.address}': has no workers after 1 s; start some with 'dask worker {there.address}'"
     assert capsys.readouterr().err.splitlines() == [f"socsim: error: {expected}"]
+
+
+class Immediate(Executor):
+    """Computes when it is asked to, but for one batch, which is lost."""
+
+    LOST = 2
+
+    def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        future = Future[Any]()
+        if arguments[1] == self.LOST:
+            future.set_exception(OSError("the wire was cut"))
+        else:
+            future.set_result(function(*arguments, **named))
+        return future
+
+
+def test_batches_that_are_computed_are_kept_when_another_is_lost(spec: Path, tmp_path: Path) -> None:
+    with pytest.raises(SocsimError, match=r"was lost \(OSError: the wire was cut\).*what is done is kept"):
+        sweep(spec, tmp_path, executor=Immediate(), jobs=3)
+    assert len(parts(tmp_path)) == 6  # of the seven that were asked for at once
+    assert part_name(Immediate.LOST) not in parts(tmp_path)

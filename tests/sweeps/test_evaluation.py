@@ -11,13 +11,13 @@ import pytest
 from small_sweeps import CHUNKS, plan, rows
 
 import socsim
-from socsim import prefills
+from socsim import __version__, prefills
 from socsim.bottlenecks import explain
 from socsim.catalog import load_soc
 from socsim.errors import SocsimError
 from socsim.sweeps import Plan
 from socsim.sweeps import evaluation as evaluation_module
-from socsim.sweeps.evaluation import Batch, Evaluator, fingerprint, run_batch, seconds_per_point
+from socsim.sweeps.evaluation import Batch, Evaluator, run_batch, seconds_per_point, surroundings
 from socsim.sweeps.metrics import BOUNDS, METRICS
 
 RECORDED = [name for name in METRICS if name not in BOUNDS]
@@ -31,7 +31,7 @@ def by_hand(soc: str = "toy-phone", model: str = "smollm2-135m", engine: str = "
 
 
 def batches(made: Plan, numbers: list[int] | None = None) -> list[Batch]:
-    return [run_batch(made.to_json(), number, fingerprint()) for number in (range(made.batches) if numbers is None else numbers)]
+    return [run_batch(made.to_json(), number, surroundings(made)) for number in (range(made.batches) if numbers is None else numbers)]
 
 
 def table(found: list[Batch]) -> list[dict[str, Any]]:
@@ -191,11 +191,11 @@ def test_a_batch_counts_what_failed_and_times_each_point() -> None:
         {"path": "prompt_tokens", "values": [8, 16]}, {"path": "cached_tokens", "start": 0, "stop": 127, "points": 128}, metrics=RECORDED
     )
     assert (made.batch_points, made.batches) == (4, 64)
-    batch = run_batch(made.to_json(), 1, fingerprint())
+    batch = run_batch(made.to_json(), 1, surroundings(made))
     assert batch.number == 1
     assert batch.columns["point"] == [4, 5, 6, 7]
     assert (batch.failed, len(batch.seconds)) == (0, 4)
-    assert run_batch(made.to_json(), 2, fingerprint()).failed == 4  # 8 cached tokens of 8
+    assert run_batch(made.to_json(), 2, surroundings(made)).failed == 4  # 8 cached tokens of 8
     assert min(batch.seconds) > 0
     part = Evaluator(made).batch(1, most=2)
     assert part.columns == {name: column[:2] for name, column in batch.columns.items()}
@@ -206,12 +206,30 @@ def test_a_batch_may_be_empty() -> None:
     assert [each.columns["point"] for each in batches(made)] == [[0], [], [2]]
 
 
-def test_another_socsim_refuses() -> None:
-    version, code = fingerprint().split()
-    with pytest.raises(SocsimError, match=f"has socsim {version}, the client 0.0.1; install the same on both"):
-        run_batch("{}", 0, f"0.0.1 {code}")
-    with pytest.raises(SocsimError, match=f"has other code of socsim {version} than the client; install the same"):
-        run_batch("{}", 0, f"{version} 0000")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"socsim": "0.0.1"}, f"has socsim {__version__}, the client 0.0.1; install the same on both"),
+        ({"code_sha256": "0000"}, f"has other code of socsim {__version__} than the client; install the same on both"),
+        ({"versions": {"scipy": "0.1"}}, r"has python 3\.\S+, the client None; install the same on both"),
+        ({"schedulers": {"wrapped:prepare": "0000"}}, "has another file of scheduler 'wrapped:prepare' than the client; install"),
+    ],
+)
+def test_another_socsim_library_or_policy_refuses(
+    change: dict[str, Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "wrapped.py").write_text(
+        "from socsim.schedulers import fifo\ndef prepare(*given):\n    return fifo(*given)\n", encoding="utf-8"
+    )
+    made = plan(base={"scheduler": "wrapped:prepare"})
+    client = surroundings(made)
+    assert run_batch(made.to_json(), 0, client).failed == 0
+    with pytest.raises(SocsimError, match=message):
+        run_batch(made.to_json(), 0, client | change)
+    if "versions" in change:
+        with pytest.raises(SocsimError, match=r"has scipy \d\S+, the client 0\.1; install"):
+            run_batch(made.to_json(), 0, client | {"versions": client["versions"] | {"scipy": "0.1"}})
 
 
 def test_memory_that_is_short_is_no_failed_point(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import socsim.sweeps.store as store_module
 from socsim import __version__
 from socsim.errors import SocsimError
 from socsim.sweeps import Plan, load_plan, sweep
-from socsim.sweeps.evaluation import Evaluator
+from socsim.sweeps.evaluation import LIBRARIES, Evaluator, surroundings
 from socsim.sweeps.store import Store, part_name
 
 SPEED: dict[str, Any] = {"path": "soc.processors.npu.speed", "name": "npu", "values": [0.5, 1, 2]}
@@ -167,11 +167,12 @@ def test_another_sweep_is_not_resumed_and_the_change_named(tmp_path: Path, chang
 
 def test_another_version_code_or_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sweep(spec(), tmp_path, jobs=1, limit=1)
-    monkeypatch.setattr(store_module, "fingerprint", lambda: "99.0 abc")
+    other = {"socsim": "99.0", "code_sha256": "abc"}
+    monkeypatch.setattr(store_module, "surroundings", lambda plan: surroundings(plan) | other)
     with pytest.raises(SocsimError, match=f"now: code_sha256 was [0-9a-f]{{64}}, is abc; socsim was {__version__}, is 99.0$"):
         sweep(spec(), tmp_path, jobs=1, resume=True)
     monkeypatch.undo()
-    monkeypatch.setattr(store_module, "versions", lambda *names: dict.fromkeys(names, "0"))
+    monkeypatch.setattr(store_module, "surroundings", lambda plan: surroundings(plan) | {"versions": dict.fromkeys(LIBRARIES, "0")})
     with pytest.raises(SocsimError, match=r"now: versions\.SALib was .*, is 0; versions\.numpy was .*, is 0; .*\(and 4 more\)$"):
         sweep(spec(), tmp_path, jobs=1, resume=True)
 
