@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from socsim.bounding import PROCESSORS, bound_of
+from socsim.bounding import bound_of
 from socsim.catalog import load_model
 from socsim.cost import PARTS
 from socsim.errors import SocsimError
@@ -100,7 +100,7 @@ def figures(result: Result) -> Row:
 def bottleneck(result: Result) -> Row:
     """Return what bounds a run, with the kind of work that takes most of it if it is a processor's, and the gain without it."""
     bound = bound_of(result)
-    processor, busy_s = PROCESSORS.get(bound.bottleneck), busy_by_part(result)
+    processor, busy_s = bound.resource.processor if bound.resource else None, busy_by_part(result)
     heaviest = max(PARTS_S, key=lambda part: busy_s[processor, part]) if processor else None
     return {"bottleneck": bound.bottleneck, "heaviest_work": heaviest, "gain_if_free": bound.gain_if_free}
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from socsim.bounding import FREE, ttft_without
+from socsim.bounding import Bound, bound_of
 from socsim.cost import NANOSECONDS, Costs
 from socsim.decisions import label
 from socsim.runs import Result
@@ -107,16 +107,16 @@ def explain(result: Result, scheduler: str | Prepare | None = None) -> Explanati
     path = critical_path(timeline)
     makespan_ns = sum(sum(step.parts_ns) for step in path)
     own, behind = _own_time(timeline, path), _time_behind(timeline, path)
-    without = ttft_without(result, timeline.scheduler if scheduler is None else scheduler)
+    bound = bound_of(result, scheduler)
     return Explanation(
         makespan_s=makespan_ns / NANOSECONDS,
         ttft_s=ttft_s,
         path=_rows(own, makespan_ns),
         parts={part: sum(step.parts_ns[column] for step in path) / NANOSECONDS for column, part in enumerate(PATH_PARTS)},
         waited_behind=_rows(behind, makespan_ns),
-        without=without,
+        without=bound.without_s,
         gaps=largest_gaps(timeline),
-        conclusion=_conclusion(own, behind, without, ttft_s, result.case.preparation.charged_s),
+        conclusion=_conclusion(own, behind, bound, ttft_s, result.case.preparation.charged_s),
     )
 
 
@@ -240,7 +240,7 @@ def _gap(timeline: Timeline, duration_ns: int, start_ns: int, following: int, fi
     )
 
 
-def _conclusion(own: Counter[Key], behind: Counter[Key], without: Mapping[str, float], ttft_s: float, preparation_s: float) -> str:
+def _conclusion(own: Counter[Key], behind: Counter[Key], bound: Bound, ttft_s: float, preparation_s: float) -> str:
     """Say in one sentence what bounded the prefill: the resource that helps most if free, and what fills the critical path."""
     total: Counter[str] = Counter(synchronization=0)
     for (processor, _, part), time_ns in own.items():
@@ -250,11 +250,10 @@ def _conclusion(own: Counter[Key], behind: Counter[Key], without: Mapping[str, f
     shares = sorted((-time_ns, name) for name, time_ns in total.items() if time_ns or name == "synchronization")
     content = ", ".join(f"{_percent(-negative / sum(own.values()))} {name}" for negative, name in shares)
     preparation = f"; {_percent(preparation_s / ttft_s)} of the TTFT is preparation" if preparation_s else ""
-    best = min(without, key=lambda name: (without[name], name))
-    gain, (head, noun, _) = ttft_s / without[best], FREE[best]
-    hope = f"free {noun} would make it {f'{gain:.2f}x' if gain < 100 else 'over 100x'} faster"
-    if gain < 1.005:  # which would print as 1.00
-        head, hope = "Bound by no single resource", "none of them, were it free, would make it faster"
+    head, hope = "Bound by no single resource", "none of them, were it free, would make it faster"
+    if bound.resource:
+        gain = f"{bound.gain_if_free:.2f}x" if bound.gain_if_free < 100 else "over 100x"
+        head, hope = bound.resource.bound, f"free {bound.resource.noun} would make it {gain} faster"
     return f"{head}: the critical path, with what it queues behind, is {content}{preparation}; {hope}."
 
 

@@ -43,7 +43,7 @@ def test_rows_are_those_of_runs_made_one_by_one() -> None:
         best = min(without, key=lambda name: without[name])
         assert found["ttft_s"] == result.record["ttft_s"]
         assert found["decode_tokens_per_s"] == result.record["decode_tokens_per_s"]
-        assert found["bottleneck"] == RESOURCES[best]
+        assert found["bottleneck"] == RESOURCES[best].name
         assert found["gain_if_free"] == result.record["ttft_s"] / without[best]
         assert found["without_synchronization_ttft_s"] == without["synchronization"]
     assert rows[1]["speed_up"] == pytest.approx(rows[0]["ttft_s"] / rows[1]["ttft_s"])
@@ -56,6 +56,13 @@ def test_a_run_that_no_resource_makes_faster_is_bound_by_none(monkeypatch: pytes
 
     monkeypatch.setattr("socsim.bounding.ttft_without", no_help)
     assert scaling_rows(BASE, {1.0: {}})[0]["bottleneck"] == NOTHING
+
+
+def test_an_explanation_calls_a_gain_what_a_sweep_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socsim.bounding.LEAST_GAIN", 1e6)
+    result = socsim.run(**BASE)
+    assert bound_of(result).bottleneck == NOTHING
+    assert socsim.explain(result).conclusion.startswith("Bound by no single resource: ")
 
 
 @pytest.mark.parametrize("calibration", ["battery-rail", "whole-device"])
