@@ -97,6 +97,9 @@ def tune_command(
     The result is an engine file for 'socsim run --engine FILE', and a table of what each choice brings.
     """
     _check_numbers(energy_weight, max_memory, max_graphs, trials, seed)
+    for tokens in prompt_tokens or ():
+        if tokens < 1:
+            raise SocsimError(f"--prompt-tokens {tokens}: should be 1 or more")
     check_outputs(output=output)
     if workload is not None and prompt_tokens:
         raise SocsimError("--workload and --prompt-tokens: both say what is run; give one of the two")
@@ -106,11 +109,10 @@ def tune_command(
 
     prompts = [Prompt(f"{n} tokens", n, 1) for n in prompt_tokens or ()] or (load_prompts(workload) if workload else load_prompts())
     memory = None if max_memory is None else max_memory * 1e9
-    problem = Problem(load_soc(soc), load_model(model), load_engine(engine), prompts, energy_weight, memory)
+    problem = Problem(load_soc(soc), load_model(model), load_engine(engine), prompts, energy_weight, memory, max_loss, max_graphs)
     with keep_stdout_for(as_json), counted_steps("settings", trials) as told:
         found = tune(
-            problem, trials=trials, seed=seed, max_chunk_graphs=max_graphs, max_accuracy_loss=max_loss, keep=tuple(keep or ()),
-            storage=storage, told=told,
+            problem, trials=trials, seed=seed, keep=tuple(keep or ()), storage=storage, told=told,
         )  # fmt: skip
     searched = f"{len(prompts)} prompts, energy weight {energy_weight:g}, {trials} trials, seed {seed}"
     source = f"socsim tune of {engine} for {model} on {soc}, {searched}"
@@ -196,7 +198,7 @@ def print_tuned(console: Console, tuned: Tuned, soc: str) -> None:
     if tuned.contributions:
         table = make_table(["choice", "tuned", "gain alone", "loss without"], 2)
         for each in tuned.contributions:
-            gains = ["not possible" if gain is None else f"{signed_percent(100 * gain)} %" for gain in (each.alone, each.last)]
+            gains = ["not allowed" if gain is None else f"{signed_percent(100 * gain)} %" for gain in (each.alone, each.last)]
             table.add_row(each.group, settings_text(each.settings), *gains)
         console.print(f"\nWhat each choice brings, as shares of {score_text(problem.energy_weight)} as it is:", soft_wrap=True)
         console.print(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,34 +21,26 @@ Told = Callable[[int, int], None]
 
 
 class Search:
-    """Tries settings of a space on a problem, and remembers the best."""
+    """Tries settings of a space on a problem, and remembers the best that keep its limits."""
 
     def __init__(self, problem: Problem, space: Space, usual: Outcome) -> None:
         self.problem, self.space, self.usual = problem, space, usual
-        self.best: tuple[float, dict[str, Any]] = (1.0, {})
+        self.best: tuple[float, dict[str, Any]] = (math.inf if problem.excess(usual) else 1.0, {})
         self.tried = 0
         self._scores: dict[str, float | None] = {}
         self._steps = ROUNDS * len(space.parameters)
 
     def score(self, values: Mapping[str, Any]) -> float | None:
-        """Return the score of some values, or None if they are not possible."""
+        """Return the score of some values, or None if they are not possible or exceed a limit."""
         key = json.dumps(dict(values), sort_keys=True)
         if key not in self._scores:
             self.tried += 1
-            self._scores[key] = self._simulated(values)
+            settings = self.space.settings(values)
+            self._scores[key] = None if settings is None else self.problem.scored(settings, self.usual)
         score = self._scores[key]
         if score is not None and score < self.best[0] - LEAST_GAIN:
             self.best = (score, dict(values))
         return score
-
-    def _simulated(self, values: Mapping[str, Any]) -> float | None:
-        settings = self.space.settings(values)
-        if settings is None:
-            return None
-        try:
-            return self.problem.score(self.problem.outcome(settings), self.usual)
-        except SocsimError:
-            return None
 
     def sample(self, trials: int, seed: int, storage: Path | None, told: Told) -> None:
         """Try values that a tree-structured Parzen estimator suggests; with a storage, go on where an earlier search stopped.
@@ -102,7 +95,7 @@ class Search:
         """Return what makes a search this one."""
         problem = self.problem
         described = [each.model_dump(mode="json") for each in (problem.soc, problem.llm, problem.engine)]
-        limits = [problem.energy_weight, problem.max_memory_bytes, self.space.max_chunk_graphs, seed]
+        limits = [problem.energy_weight, problem.max_memory_bytes, problem.max_accuracy_loss, problem.max_chunk_graphs, seed]
         parameters = {name: list(each.options) for name, each in self.space.parameters.items()}
         text = json.dumps([described, [list(prompt) for prompt in problem.prompts], limits, parameters], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

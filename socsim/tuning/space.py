@@ -97,18 +97,14 @@ SINGLE = {"scheduler": "scheduler", "decode": "decode_processor"}
 
 
 def make_space(
-    soc: SoC, llm: LLM, engine: Engine, *, max_chunk_graphs: int, max_accuracy_loss: float | None, keep: tuple[str, ...]
+    soc: SoC, llm: LLM, engine: Engine, *, max_chunk_graphs: int | None, max_accuracy_loss: float | None, keep: tuple[str, ...]
 ) -> Space:
     """Return what may be chosen.
 
     Parameters
     ----------
-    soc, llm, engine
-        What is tuned.
-    max_chunk_graphs
-        Most chunk lengths that may be prebuilt.
-    max_accuracy_loss
-        Largest rise of perplexity over float32 (%) on the measured curve; None: any.
+    soc, llm, engine, max_chunk_graphs, max_accuracy_loss
+        As in `socsim.tuning.objective.Problem`.
     keep
         Groups that stay as the engine has them.
 
@@ -131,4 +127,5 @@ def make_space(
         found |= {name: Parameter("placement", ("as other", "npu")) for name in MOVABLE}
     found["scheduler"] = Parameter("scheduler", tuple(SCHEDULERS))
     found["decode"] = Parameter("decode", tuple(processors))
-    return Space(engine, {name: each for name, each in found.items() if each.group not in keep}, max_chunk_graphs)
+    chosen = {name: each for name, each in found.items() if each.group not in keep}
+    return Space(engine, chosen, len(LENGTHS) if max_chunk_graphs is None else max_chunk_graphs)

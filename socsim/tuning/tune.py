@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from socsim.errors import SocsimError, unknown_name
-from socsim.tuning.accuracy import accuracy_loss
 from socsim.tuning.objective import Outcome, Problem
 from socsim.tuning.search import Search, Told
 from socsim.tuning.space import GROUPS, Settings, make_space
@@ -24,9 +23,9 @@ class Contribution:
     group: str
     settings: Mapping[str, Any]
     alone: float | None
-    """Gain if this group alone is changed; None if that is not possible."""
+    """Gain if this group alone is changed; None if that is not possible or exceeds a limit."""
     last: float | None
-    """Gain that is lost if this group alone is changed back; None if that is not possible."""
+    """Gain that is lost if this group alone is changed back; None if that is not possible or exceeds a limit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +48,8 @@ class Tuned:
 def tune(
     problem: Problem,
     *,
-    trials: int = 200,
+    trials: int = 100,
     seed: int = 0,
-    max_chunk_graphs: int | None = None,
-    max_accuracy_loss: float | None = None,
     keep: tuple[str, ...] = (),
     storage: Path | None = None,
     told: Told = lambda done, total: None,  # noqa: ARG005
@@ -62,15 +59,11 @@ def tune(
     Parameters
     ----------
     problem
-        What is tuned, and what counts.
+        What is tuned, what counts, and the limits; those of accuracy and of chunk graphs are by default what the engine has as it is.
     trials
         Settings that are sampled; some more are tried one parameter at a time afterwards.
     seed
         Of the sampler.
-    max_chunk_graphs
-        Most chunk lengths that may be prebuilt; default: as many as the engine has.
-    max_accuracy_loss
-        Largest rise of perplexity over float32 (%) on the measured curve; default: what the engine loses as it is.
     keep
         Groups of `socsim.tuning.space.GROUPS` that stay as the engine has them.
     storage
@@ -81,51 +74,51 @@ def tune(
     Raises
     ------
     SocsimError
-        The engine as it is cannot run, or a limit cannot be kept.
+        The engine as it is cannot run, or no settings were found that keep the limits.
     """
     for name in keep:
         if name not in GROUPS:
             raise unknown_name("choice", name, GROUPS)
-    engine = problem.engine
-    usual = Problem(problem.soc, problem.llm, engine, problem.prompts, problem.energy_weight).outcome({})
-    loss = accuracy_loss(engine, engine.outlier_pruning_rate) if max_accuracy_loss is None else max_accuracy_loss
+    usual = problem.outcome({}, silent=False)
+    if problem.max_accuracy_loss is None:
+        problem = replace(problem, max_accuracy_loss=usual.accuracy_loss_percent)
+    if problem.max_chunk_graphs is None:
+        problem = replace(problem, max_chunk_graphs=usual.chunk_graphs)
     space = make_space(
         problem.soc,
         problem.llm,
-        engine,
-        max_chunk_graphs=max_chunk_graphs or max(1, len(engine.prebuilt_chunk_tokens)),
-        max_accuracy_loss=loss,
+        problem.engine,
+        max_chunk_graphs=problem.max_chunk_graphs,
+        max_accuracy_loss=problem.max_accuracy_loss,
         keep=keep,
     )
     search = Search(problem, space, usual)
     search.sample(trials, seed, storage, told)
     search.polish(trials, told)
-    settings = _simplified(problem, usual, space.settings(search.best[1]) or {} if search.best[1] else {})
+    found = space.settings(search.best[1]) if search.best[1] else None
+    if found is None and problem.excess(usual):
+        raise SocsimError(
+            f"none of {search.tried} settings that were tried keeps the limits; {problem.engine.name} as it is {problem.excess(usual)}"
+        )
+    settings = _simplified(problem, usual, found or {})
     best = problem.outcome(settings) if settings else usual
     return Tuned(problem, usual, best, settings, _contributions(problem, usual, settings), search.tried)
 
 
-def _score(problem: Problem, usual: Outcome, settings: Settings) -> float | None:
-    try:
-        return problem.score(problem.outcome(settings), usual)
-    except SocsimError:
-        return None
-
-
 def _simplified(problem: Problem, usual: Outcome, settings: Settings) -> Settings:
-    """Leave out groups, one after the other, without which the score is hardly worse."""
+    """Leave out groups, one after the other, without which the limits are kept and the score is hardly worse."""
     for group in list(settings):
         less = {name: changes for name, changes in settings.items() if name != group}
-        now, without = _score(problem, usual, settings), _score(problem, usual, less)
+        now, without = problem.scored(settings, usual), problem.scored(less, usual)
         if now is not None and without is not None and without <= now + NO_GAIN:
             settings = less
     return settings
 
 
 def _contributions(problem: Problem, usual: Outcome, settings: Settings) -> tuple[Contribution, ...]:
-    result, whole = [], _score(problem, usual, settings) or 1.0
+    result, whole = [], problem.scored(settings, usual) or 1.0
     for group, changes in settings.items():
-        alone = _score(problem, usual, {group: changes})
-        without = _score(problem, usual, {name: other for name, other in settings.items() if name != group})
+        alone = problem.scored({group: changes}, usual)
+        without = problem.scored({name: other for name, other in settings.items() if name != group}, usual)
         result.append(Contribution(group, changes, None if alone is None else 1.0 - alone, None if without is None else without - whole))
     return tuple(result)

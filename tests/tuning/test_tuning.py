@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,18 +133,63 @@ def test_outcomes_are_weighted_means_of_runs() -> None:
 @pytest.mark.parametrize(("weight", "score"), [(0.0, 0.5), (1.0, 2.0), (0.25, 0.875)])
 def test_the_score_weighs_time_and_energy(weight: float, score: float) -> None:
     usual = problem().outcome({})
-    better = type(usual)(usual.engine, usual.ttft_s / 2, usual.energy_j * 2, 1, None, ())
+    better = replace(usual, ttft_s=usual.ttft_s / 2, energy_j=usual.energy_j * 2)
     assert problem(energy_weight=weight).score(better, usual) == pytest.approx(score)
 
 
-def test_memory_is_a_limit_of_what_is_tuned_but_not_of_what_is_compared_with() -> None:
-    needed = problem().outcome({}).peak_memory_bytes
-    small = problem(max_memory_bytes=needed - 1)
-    with pytest.raises(SocsimError, match=r"^takes 0\.\d+ GB of memory, allowed: "):
-        small.outcome({})
-    found = tune(small, trials=8)
-    assert found.usual.peak_memory_bytes == needed
-    assert not found.settings or found.best.peak_memory_bytes < needed
+LIMITS = [
+    {"max_accuracy_loss": 4.0},
+    {"max_chunk_graphs": 1},
+    {
+        "max_memory_bytes": 0.999,  # of what the engine takes
+        "max_chunk_graphs": 2,
+        "max_accuracy_loss": 10.0,
+    },
+]
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+def test_what_is_found_keeps_all_limits(limits: dict[str, float]) -> None:
+    usual = problem().outcome({})
+    given = dict(limits)
+    if "max_memory_bytes" in given:
+        given["max_memory_bytes"] *= usual.peak_memory_bytes
+    limited = problem(**given)
+    assert limited.excess(usual)
+    found = tune(limited, trials=10)
+    assert limited.excess(found.best) == ""
+    assert found.best.accuracy_loss_percent is not None
+    assert found.best.accuracy_loss_percent <= given.get("max_accuracy_loss", 100.0) + 1e-6
+    assert found.best.chunk_graphs <= given.get("max_chunk_graphs", 4)
+    assert found.best.peak_memory_bytes <= given.get("max_memory_bytes", 1e12)
+    assert found.usual.peak_memory_bytes == usual.peak_memory_bytes
+
+
+@pytest.mark.parametrize(
+    ("limits", "keep", "message"),
+    [
+        ({"max_memory_bytes": 1e7}, (), r"keeps the limits; llm-npu as it is takes 0\.\d+ GB of memory, allowed: 0\.01 GB$"),
+        ({"max_accuracy_loss": 4.0}, ("pruning",), r"llm-npu as it is loses 20\.5 % of perplexity, allowed: 4 %$"),
+        ({"max_chunk_graphs": 1}, ("chunks",), r"llm-npu as it is has graphs of 4 chunk lengths, allowed: 1$"),
+    ],
+)
+def test_limits_that_nothing_keeps_are_refused(limits: dict[str, float], keep: tuple[str, ...], message: str) -> None:
+    with pytest.raises(SocsimError, match=message):
+        tune(problem(**limits), trials=3, keep=keep)
+
+
+def test_limits_are_by_default_those_of_the_engine() -> None:
+    found = tune(problem(), trials=6)
+    assert found.problem.max_accuracy_loss == pytest.approx(20.48)
+    assert found.problem.max_chunk_graphs == 4
+
+
+def test_a_prompt_beyond_the_context_is_said_once() -> None:
+    short = LLM.override({"max_position_embeddings": 400}, "model")
+    with pytest.warns(UserWarning, match="exceed the 400-token context") as said:
+        tune(problem(llm=short), trials=3)
+    assert len({str(each.message) for each in said}) == 1
+    assert len(said) <= 8  # of the engine as it is, at its prebuilt lengths
 
 
 @pytest.fixture(scope="module")
