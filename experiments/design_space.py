@@ -19,8 +19,7 @@ from socsim.catalog import load_engine, load_soc
 from socsim.experiments import FORMATS, Publication
 from socsim.experiments.grid import OURS, PHONES
 from socsim.experiments.swept import swept
-from socsim.plots.design import Column, pareto
-from socsim.plots.heatmap import category_map, heat_map
+from socsim.plots import Column, category_map, heat_map, pareto
 from socsim.sweeps.analysis import best_points, pareto_front
 
 APART = True  # takes minutes, so `--all` leaves it out

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Console
 
-    from socsim.plots.design import Column
+    from socsim.plots.columns import Column
     from socsim.sweeps import SweepResult
 
 FAVORITES = ("ttft_s", "prefill_energy_j", "peak_memory_bytes")
@@ -178,7 +178,7 @@ class Design:
 
     def is_log(self, axis: str) -> bool:
         """Return whether the values of an axis are numbers that are equal factors apart."""
-        from socsim.plots.design import log_spaced
+        from socsim.plots.columns import log_spaced
 
         spec = next(each for each in self.result.plan.spec.axes if each.column == axis)
         if spec.values is None:
@@ -188,7 +188,7 @@ class Design:
 
     def column(self, name: str, rows: NDArray[Any], *, log: bool | None = None) -> Column:
         """Return a column of some points of the slice as a figure shows it; `log` tells whether, where it is not for it to decide."""
-        from socsim.plots.design import Column, wide
+        from socsim.plots.columns import Column, wide
 
         values = self.values(name)[rows]
         number = values.dtype.kind in "if"
@@ -231,7 +231,7 @@ class Grid:
 
     def column(self, axis: str) -> Column:
         """Return a drawn axis as the figure shows it."""
-        from socsim.plots.design import Column
+        from socsim.plots.columns import Column
 
         column = self.design.column(axis, self.rows, log=self.design.is_log(axis))
         if axis not in self._edges:

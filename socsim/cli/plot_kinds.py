@@ -39,7 +39,7 @@ class Request:
 
 def draw_line(design: Design, request: Request, console: Console) -> Any:
     """Draw a metric over an axis."""
-    from socsim.plots.design import curves
+    from socsim.plots import curves
 
     x = design.axis("--x", request.x, ())
     y = design.number("--y", request.y)
@@ -62,7 +62,7 @@ def draw_line(design: Design, request: Request, console: Console) -> Any:
 
 def draw_heatmap(design: Design, request: Request, console: Console) -> Any:
     """Draw a metric, or a name, over two axes."""
-    from socsim.plots.heatmap import category_map, heat_map
+    from socsim.plots import category_map, heat_map
 
     given_y = None if request.y is None else design.resolve("--y", request.y, design.result.axes)
     color = design.resolve("--color", request.color, (*design.result.metrics, *design.result.axes)) if request.color else None
@@ -89,7 +89,7 @@ def draw_pareto(design: Design, request: Request, console: Console) -> Any:
     """Draw all points by two objectives, and the front of all objectives."""
     import numpy as np
 
-    from socsim.plots.design import pareto
+    from socsim.plots import pareto
     from socsim.sweeps.analysis import pareto_front, to_minimize
     from socsim.sweeps.metrics import LARGER_IS_BETTER
 
@@ -114,7 +114,7 @@ def draw_parallel(design: Design, request: Request, console: Console) -> Any:
     """Draw a line for each point through its axes and metrics."""
     import numpy as np
 
-    from socsim.plots.parallel import parallel
+    from socsim.plots import parallel
     from socsim.sweeps.analysis import to_minimize
     from socsim.sweeps.metrics import LARGER_IS_BETTER
 

@@ -2,11 +2,13 @@
 
 from socsim.plots.accuracy import pruning_curves, scheme_losses
 from socsim.plots.charts import bars, lines, stacked_bars
-from socsim.plots.design import Column, curves, pareto
+from socsim.plots.columns import Column
+from socsim.plots.curves import curves
 from socsim.plots.fits import latency_by_shape, parity
 from socsim.plots.gantt import gantt, mean_steps
 from socsim.plots.heatmap import category_map, heat_map
 from socsim.plots.parallel import parallel
+from socsim.plots.pareto import pareto
 from socsim.plots.style import METADATA, STYLE, WIDTH_IN, save
 from socsim.plots.tornado import shares, tornado
 

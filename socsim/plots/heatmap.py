@@ -1,4 +1,4 @@
-"""Two axes of a design space as a grid of cells: a metric as color, or what each point is bound by as color and hatch."""
+"""Two axes of a sweep as a grid of cells: a metric as color, or what each point is bound by as color and hatch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from socsim.errors import SocsimError
 from socsim.palette import BOTTLENECKS
 from socsim.plots.axes import CHARACTER_IN, add_legend, legend_lines, log_axis, sheet
-from socsim.plots.design import HATCHES, VIRIDIS, Column, add_color_bar, category_looks, color_norm, fit_labels, log_spaced, names_of, short
+from socsim.plots.columns import VIRIDIS, Column, add_color_bar, category_looks, color_norm, fit_labels, log_spaced, names_of, short
 from socsim.plots.style import STYLE, WIDTH_IN, check_columns
 
 Array = NDArray[Any]
@@ -29,6 +29,8 @@ AXIS_IN = 1.1
 """What a panel's width loses to its vertical axis and the colors."""
 NAMED = 12
 """Values of an axis up to which each is written beside its cells."""
+HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----", "++++", "oooo", "||||")
+"""Of categories side by side, which grey alone would not tell apart."""
 CELL_SIZE = 6.5
 MISSING: dict[str, Any] = {"facecolor": "#F2F2F2", "edgecolor": "#A0A0A0", "hatch": "xxxxxxx", "linewidth": 0.0}
 LINE = 12

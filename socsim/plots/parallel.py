@@ -1,4 +1,4 @@
-"""Parallel coordinates: a vertical axis for each column of a design space, a line for each point."""
+"""Parallel coordinates: a vertical axis for each column of a sweep, a line for each point."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from socsim.errors import SocsimError
 from socsim.plots.axes import sheet
-from socsim.plots.design import DARK, MANY, Column, add_color_bar, color_norm, fit_labels, names_of, short
+from socsim.plots.columns import DARK, MANY, Column, add_color_bar, color_norm, fit_labels, names_of, short
 from socsim.plots.style import STYLE, WIDTH_IN, check_columns
 
 HEIGHT_IN = 2.7

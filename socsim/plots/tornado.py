@@ -1,4 +1,4 @@
-"""How much each axis of a design space matters: how far it moves a metric, or its share in the metric's variance."""
+"""How much each axis of a sweep matters: how far it moves a metric, or its share in the metric's variance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from socsim.errors import SocsimError
 from socsim.palette import SERIES
 from socsim.plots.axes import add_legend, sheet
 from socsim.plots.charts import EDGE
-from socsim.plots.design import fit_labels, short
+from socsim.plots.columns import fit_labels, short
 from socsim.plots.style import STYLE, check_columns
 
 ROW_IN, AROUND_IN = 0.26, 0.55

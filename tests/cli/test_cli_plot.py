@@ -166,7 +166,7 @@ def test_steps_hold_on_the_side_that_is_worse(
         steps.append(options["step"])
         return pareto(*values, **options)
 
-    monkeypatch.setattr("socsim.plots.design.pareto", draw)
+    monkeypatch.setattr("socsim.plots.pareto", draw)
     plot(capsys, results / "grid", "pareto", *(word for name in objectives for word in ("--objective", name)))
     assert steps == [step]
 

@@ -1,4 +1,4 @@
-"""Figures of design spaces: what is drawn where, in which color, and that text is legible and does not overlap."""
+"""Figures of sweeps: what is drawn where, in which color, and that text is legible and does not overlap."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from socsim.bounding import NOTHING, RESOURCES
 from socsim.errors import SocsimError
 from socsim.palette import BOTTLENECKS, SERIES
 from socsim.plots import WIDTH_IN, Column, category_map, curves, heat_map, parallel, pareto, save, shares, tornado
-from socsim.plots.design import FRONT, GREY, HATCHES, VIRIDIS, category_looks, log_spaced, short, wide
-from socsim.plots.heatmap import cells_of, luminance
+from socsim.plots.columns import VIRIDIS, category_looks, log_spaced, short, wide
+from socsim.plots.heatmap import HATCHES, cells_of, luminance
+from socsim.plots.pareto import FRONT, GREY
 from socsim.plots.tornado import Bar, Share
 
 NAMES = tuple(BOTTLENECKS)
