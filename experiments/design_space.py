@@ -76,7 +76,8 @@ def spec(axes: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
 
 def rows(values: Values, places: NDArray[np.int64]) -> list[dict[str, Any]]:
     """Return points as rows of a table."""
-    columns = {name: values[name][places].tolist() for name in (*PHONE, "chunk", *METRICS)}
+    shown = {**values, "peak_memory_gb": values["peak_memory_bytes"] / 1e9}
+    columns = {name: shown[name][places].tolist() for name in (*PHONE, "chunk", *METRICS[:3], "peak_memory_gb", *METRICS[4:])}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

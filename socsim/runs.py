@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from socsim.catalog import load_engine, load_model, load_soc
-from socsim.cost import Costs, graph_costs
+from socsim.cost import NANOSECONDS, Costs, graph_costs
 from socsim.errors import SocsimError, did_you_mean
 from socsim.footprint import Footprint, Preparation, check_fits, graph_preparation, memory_footprint, memory_needs
 from socsim.graph import TaskGraph
@@ -23,8 +23,6 @@ from socsim.timeline import Timeline
 from socsim.version import __version__
 from socsim.workload import Chunk, chunk_plan, prefill_graph
 
-ROUNDING = 1e-6
-"""Share by which whole nanoseconds may be shorter than the seconds that they are rounded from, and more."""
 SCHEMA_VERSION = 1
 """Version of the fields of `Result.record`."""
 
@@ -232,12 +230,12 @@ def _choose_chunk_tokens(soc: SoC, llm: LLM, engine: Engine, run: Run, prefill: 
 
 
 def _least_ttft_s(case: Case) -> float:
-    """Return a time (s) that the first token takes at least: what the busiest processor does before it, in parts that never get shorter."""
+    """Return a time (s) that the first token takes at least: that of all the busiest processor does before it."""
     if case.run.duration_noise:
         return 0.0
     count, graph = case.costs.graph.prefill_count, case.costs.graph
-    busy_s = np.bincount(graph.places[:count], case.costs.parts_s[:count].sum(axis=1))
-    return float(busy_s.max()) * (1.0 - ROUNDING) + case.preparation.charged_s
+    busy_ns = np.bincount(graph.places[:count], case.costs.fixed_ns[:count])  # whole nanoseconds, as they are simulated
+    return float(busy_ns.max()) / NANOSECONDS + case.preparation.charged_s
 
 
 def run_case(case: Case, scheduler: str | Prepare | None = None, *, peak: bool = True) -> Result:

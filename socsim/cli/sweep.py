@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
-from collections.abc import Iterator, Sequence
+import socket
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,8 +64,9 @@ def sweep_command(
 ) -> int:
     """Simulate every point of a design space.
 
-    Points go to DIR/points as Parquet, one row each, in immutable parts; 'socsim plot DIR' draws them. Whatever interrupts a sweep, what is
-    done is kept, and --resume continues it with the same bytes as if nothing had happened. A point that fails has the reason in its row.
+    Points go to DIR/points as Parquet, one row each, in immutable parts; 'socsim plot DIR' draws them. Whatever interrupts a sweep,
+    parts that are done are kept, and --resume continues it with the same bytes as if nothing had happened. A point that fails has the
+    reason in its row; the exit code is 1 if all do.
     """
     for option, number in (("--jobs", jobs), ("--limit", limit)):
         if number is not None and number < 1:
@@ -76,7 +80,8 @@ def sweep_command(
         raise SocsimError(f"{plan.where}: no point meets all constraints")
     folder = out or RESULTS / spec.stem
     if dry_run:
-        print_plan(console, plan, jobs or available_cores())
+        with _executor(cluster) as (_, workers):
+            print_plan(console, plan, jobs or workers or available_cores())
         return 0
     again = ["socsim", "sweep", str(spec), "-o", str(folder), "--resume"]
     try:
@@ -108,6 +113,7 @@ def _executor(address: str | None) -> Iterator[tuple[Executor | None, int | None
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("asyncio", "distributed", "tornado"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong gets one line of ours; theirs are tracebacks
+    _check_address(address)
     try:
         client = Client(address, timeout=CLUSTER_S, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -120,6 +126,17 @@ def _executor(address: str | None) -> Iterator[tuple[Executor | None, int | None
                 f"--cluster '{address}': has no workers after {CLUSTER_S} s; start some with 'dask worker {address}'"
             ) from None
         yield client.get_executor(pure=False), sum(client.nthreads().values())
+
+
+def _check_address(address: str) -> None:
+    """Check that somebody listens at an address, which Dask would try for long and complain about at length."""
+    found = re.fullmatch(r"(?:tcp|tls)://\[?([^/\s]+?)\]?:(\d+)", address)
+    if not found or not 0 < int(found[2]) < 65536:
+        raise SocsimError(f"--cluster '{address}': should be tcp://HOST:PORT or tls://HOST:PORT")
+    try:
+        socket.create_connection((found[1], int(found[2])), timeout=CLUSTER_S).close()
+    except OSError as error:
+        raise SocsimError(f"--cluster '{address}': no Dask scheduler answers there: {error.strerror or error}") from None
 
 
 def print_plan(console: Console, plan: Plan, jobs: int) -> None:
@@ -136,8 +153,8 @@ def print_plan(console: Console, plan: Plan, jobs: int) -> None:
     meets = f" of {plan.raw_count:,}, as {left_out:,} do not meet the constraints" if left_out else ""
     console.print(f"\n{plan.count:,} points{meets}; {plan.batches:,} parts; metrics: {', '.join(plan.metrics)}", soft_wrap=True)
     each = seconds_per_point(plan)
-    processes = f"{jobs} process" + ("es" if jobs > 1 else "")
-    console.print(f"About {duration_text(plan.count * each / jobs)} with {processes}: a point takes {1e3 * each:.3g} ms.")
+    workers = f"{jobs} worker" + ("s" if jobs > 1 else "")
+    console.print(f"About {duration_text(plan.count * each / jobs)} with {workers}: a point takes about {1e3 * each:.2g} ms here.")
 
 
 def values_text(values: Sequence[Any]) -> str:
@@ -168,16 +185,28 @@ def print_result(console: Console, result: SweepResult) -> None:
         values = columns[name].astype(float)
         if not np.isfinite(values).any():
             continue
-        place = int(np.nanargmax(values) if name in LARGER_IS_BETTER else np.nanargmin(values))
-        number = int(columns["point"][place])
+        number = int(columns["point"][int(np.nanargmax(values) if name in LARGER_IS_BETTER else np.nanargmin(values))])
         at = {axis: level.tolist()[0] for axis, level in result.plan.points(number, number + 1)[1].items()}
         ends = [float(each) for each in (np.nanmin(values), np.nanmedian(values), np.nanmax(values))]
-        best = ", ".join(f"{axis} {values_text([value])}" for axis, value in at.items()) if ends[0] < ends[-1] else "the same everywhere"
-        table.add_row(name, *(metric_text(name, value) for value in ends), best)
+        best = ", ".join(f"{short_name(axis, at)} {values_text([value])}" for axis, value in at.items())
+        table.add_row(name, *(metric_text(name, value) for value in ends), best if ends[0] < ends[-1] else "the same everywhere")
     if table.row_count:
+        for column in table.columns:
+            column.vertical = "top"
         console.print(table)
-    console.print(
-        f"\n{done - failed:,} of {result.record['points']:,} points in {result.folder / 'points'}, {failed:,} failed", soft_wrap=True
-    )
-    for error, count in list(result.errors().items())[:ERRORS]:
+    for name in set(result.metrics) - set(result.numbers):
+        counted = Counter(result.values([name])[name].tolist()).most_common()
+        console.print(f"\n{name}: {', '.join(f'{value} {count:,}' for value, count in counted)}", soft_wrap=True)
+    points = f"{done - failed:,} of {result.record['points']:,} points"
+    console.print(f"\n{points} in {result.folder / 'points'}, {failed:,} failed", soft_wrap=True)
+    errors = list(result.errors().items())
+    for error, count in errors[:ERRORS]:
         console.print(f"  {count:,} x {error}", soft_wrap=True)
+    if errors[ERRORS:]:
+        console.print(f"  {sum(count for _, count in errors[ERRORS:]):,} for other reasons, which are in the column 'error'")
+
+
+def short_name(column: str, columns: Collection[str]) -> str:
+    """Return the last part of a column's name, if no other one ends with it."""
+    last = column.rpartition(".")[2]
+    return last if sum(other.rpartition(".")[2] == last for other in columns) == 1 else column

@@ -86,7 +86,9 @@ def tune_command(
     max_loss: LossOption = None,
     max_graphs: GraphsOption = None,
     keep: KeepOption = None,
-    trials: Annotated[int, typer.Option("--trials", metavar="N", parser=parse_count, help="Settings to sample.")] = DEFAULT_TRIALS,
+    trials: Annotated[
+        int, typer.Option("--trials", metavar="N", parser=parse_count, help="Settings to sample; more are then tried one change at a time.")
+    ] = DEFAULT_TRIALS,
     seed: Annotated[int, typer.Option("--seed", metavar="N", parser=parse_count, help="Seed of the sampler.")] = 0,
     storage: StorageOption = None,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.toml", help="Engine file to write.")] = DEFAULT_OUTPUT,
@@ -96,7 +98,7 @@ def tune_command(
 
     The result is an engine file for 'socsim run --engine FILE', and a table of what each choice brings.
     """
-    _check_numbers(energy_weight, max_memory, max_graphs, trials, seed)
+    _check_numbers(energy_weight, max_memory, max_loss, max_graphs, trials, seed)
     for tokens in prompt_tokens or ():
         if tokens < 1:
             raise SocsimError(f"--prompt-tokens {tokens}: should be 1 or more")
@@ -130,11 +132,15 @@ def tune_command(
     one_line("wrote", output)
 
 
-def _check_numbers(energy_weight: float, max_memory: float | None, max_graphs: int | None, trials: int, seed: int) -> None:
+def _check_numbers(
+    energy_weight: float, max_memory: float | None, max_loss: float | None, max_graphs: int | None, trials: int, seed: int
+) -> None:
     if not 0.0 <= energy_weight <= 1.0:
         raise SocsimError(f"--energy-weight {energy_weight:g}: should be between 0 and 1")
     if max_memory is not None and not 0.0 < max_memory < float("inf"):
         raise SocsimError(f"--max-memory-gb {max_memory:g}: should be above 0")
+    if max_loss is not None and not 0.0 <= max_loss < float("inf"):
+        raise SocsimError(f"--max-accuracy-loss {max_loss:g}: should be 0 or more")
     for option, number, least in (("--max-chunk-graphs", max_graphs, 1), ("--trials", trials, 1), ("--seed", seed, 0)):
         if number is not None and number < least:
             raise SocsimError(f"{option} {number}: should be {least} or more")
@@ -200,7 +206,8 @@ def print_tuned(console: Console, tuned: Tuned, soc: str) -> None:
         for each in tuned.contributions:
             gains = ["not allowed" if gain is None else f"{signed_percent(100 * gain)} %" for gain in (each.alone, each.last)]
             table.add_row(each.group, settings_text(each.settings), *gains)
-        console.print(f"\nWhat each choice brings, as shares of {score_text(problem.energy_weight)} as it is:", soft_wrap=True)
+        what = f"as shares of {score_text(problem.energy_weight)} as it is"
+        console.print(f"\nWhat each choice brings by itself, and what is lost without it, {what}:", soft_wrap=True)
         console.print(table)
     table = make_table(["prompt", "tokens", "weight", "chunk", "tuned", "TTFT", "tuned", "energy", "tuned"], 8)
     for row in prompt_rows(tuned):

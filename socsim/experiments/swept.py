@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from socsim.sweeps import SweepResult, load_plan, sweep
-from socsim.sweeps.store import Store, read_record
+from socsim.sweeps.store import Store
 
-POINTS = "sweep"
-"""Folder of the points inside that of an experiment."""
+POINTS = "sweep-"
+"""How the folder of points is called inside that of an experiment; a hash of what they are computed from follows."""
 
 
 def swept(spec: Mapping[str, Any], out: Path, *, jobs: int | None = None) -> SweepResult:
     """Return the points of a sweep, those computed that are not in the experiment's folder yet.
-
-    Points of another sweep or another version of the package that are there are deleted.
 
     Parameters
     ----------
     spec
         As in `socsim.sweep`.
     out
-        Folder of the experiment.
+        Folder of the experiment; another sweep, or the same by another version of the package, has points of its own there.
     jobs
         Processes; default: one for each core.
     """
-    plan, folder = load_plan(spec), out / POINTS
-    store = Store(folder, plan)
-    if folder.exists() and read_record(folder) != store.record:
-        shutil.rmtree(folder)
+    plan = load_plan(spec)
+    known = json.dumps(Store(out, plan).record, sort_keys=True).encode()
+    folder = out / f"{POINTS}{hashlib.sha256(known).hexdigest()[:12]}"
     log = logging.getLogger(__name__)
 
     def progress(done: int, failed: int) -> None:  # noqa: ARG001 (failures are in the table)

@@ -31,6 +31,8 @@ LIBRARIES = ("numpy", "simpy", "pydantic", "pyarrow", "scipy", "SALib")
 """Libraries on which points, or the bytes of a part, may depend."""
 
 OK, FAILED = "ok", "failed"
+GOLDEN = 0.618033988749895
+"""Multiples of it are spread evenly over the unit interval, whatever their number."""
 
 
 @dataclass(frozen=True)
@@ -181,13 +183,16 @@ class Evaluator:
         return spec.override(changes, kind)
 
 
-def seconds_per_point(plan: Plan, samples: int = 12, budget_s: float = 5.0) -> float:
-    """Return how long a point takes (s), measured on some that lie evenly in the sweep; those that fail count, too."""
-    evaluator, stop = Evaluator(plan), time.perf_counter() + budget_s
-    taken = list[float]()
-    for number in dict.fromkeys(round(place * (plan.batches - 1) / max(samples - 1, 1)) for place in range(samples)):
-        batch = evaluator.batch(number, most=2)
-        taken += batch.seconds[-1:]  # the first one loads and builds what the others find
+def seconds_per_point(plan: Plan, samples: int = 16, budget_s: float = 5.0) -> float:
+    """Return how long a point takes (s), measured on some that are spread over the sweep; those that fail count, too.
+
+    Each is computed twice, as most points find what others have built, but not all.
+    """
+    evaluator, stop, taken = Evaluator(plan), time.perf_counter() + budget_s, list[float]()
+    for place in range(samples):
+        number = int(place * GOLDEN % 1.0 * plan.batches)
+        for _ in range(2):
+            taken += evaluator.batch(number, most=1).seconds
         if time.perf_counter() > stop:
             break
     return sum(taken) / len(taken) if taken else 0.0

@@ -42,6 +42,12 @@ class Search:
             self.best = (score, dict(values))
         return score
 
+    def _enter(self, values: Mapping[str, Any], score: float | None) -> None:
+        """Take note of a score that is known from before."""
+        self.tried += 1
+        self._scores[json.dumps(dict(values), sort_keys=True)] = score
+        self.score(values)
+
     def sample(self, trials: int, seed: int, storage: Path | None, told: Told) -> None:
         """Try values that a tree-structured Parzen estimator suggests; with a storage, go on where an earlier search stopped.
 
@@ -55,7 +61,7 @@ class Search:
 
         for number in range(trials):
             if number < len(finished):  # tried before, by a search that was interrupted
-                self.score(finished[number])
+                self._enter(*finished[number])
             else:
                 # A sampler of its own for each trial: what is suggested depends on what was tried, not on when a search was interrupted.
                 study.sampler = optuna.samplers.TPESampler(seed=(seed << 20) + number, n_startup_trials=max(10, trials // 5))
@@ -101,8 +107,8 @@ class Search:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _open_study(identity: str, storage: Path | None) -> tuple[Any, list[dict[str, Any]]]:
-    """Return the study, and the values that were tried before, in order."""
+def _open_study(identity: str, storage: Path | None) -> tuple[Any, list[tuple[dict[str, Any], float | None]]]:
+    """Return the study, and the values that were tried before with their scores, in order."""
     try:
         import optuna
         from optuna.storages.journal import JournalFileBackend
@@ -124,4 +130,4 @@ def _open_study(identity: str, storage: Path | None) -> tuple[Any, list[dict[str
             f"--storage '{storage}': is of another search (other files, prompts, limits, weight or seed); choose another file"
         )
     complete = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    return study, [trial.params for trial in study.get_trials(deepcopy=False, states=complete)]
+    return study, [(trial.params, trial.value) for trial in study.get_trials(deepcopy=False, states=complete)]

@@ -9,7 +9,7 @@ from typing import Any
 from socsim.errors import SocsimError
 from socsim.schedulers import SCHEDULERS
 from socsim.specs import LLM, Engine, SoC
-from socsim.tuning.accuracy import largest_rate
+from socsim.tuning.accuracy import accuracy_loss, largest_rate
 
 GROUPS = ("chunks", "pruning", "placement", "scheduler", "decode")
 """What is chosen: prebuilt chunk lengths, pruning rate, processors of float work, order of subgraphs, processor of decode."""
@@ -120,7 +120,10 @@ def make_space(
     if engine.shadow_outliers:
         rate = 1.0 if max_accuracy_loss is None else largest_rate(engine, max_accuracy_loss)
         if rate is None:
-            raise SocsimError(f"--max-accuracy-loss {max_accuracy_loss:g}: even without pruning, more is lost on the measured curve")
+            least = accuracy_loss(engine, 0.0)
+            raise SocsimError(
+                f"--max-accuracy-loss {max_accuracy_loss:g}: even without pruning {least:.3g} % is lost on the measured curve"
+            )
         found["pruning"] = Parameter("pruning", (0.0, rate))
     if engine.placement.linears == "npu":
         found["float work"] = Parameter("placement", tuple(name for name in ("cpu", "gpu") if name in processors))

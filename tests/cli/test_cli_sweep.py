@@ -60,7 +60,7 @@ def test_a_dry_run_says_what_there_is_to_do_and_writes_nothing(capsys: pytest.Ca
     assert ["npu", "soc.processors.npu.speed", "0.5, 1, 2, 4", "4"] in lines
     assert ["chunk_tokens", "chunk_tokens", "16, 32, auto", "3"] in lines
     assert "9 points of 12, as 3 do not meet the constraints; 12 parts; metrics: ttft_s, npu_utilization, peak_memory_bytes" in outcome.out
-    assert re.search(r"^About .* with 3 processes: a point takes [0-9.]+ ms\.$", outcome.out, re.MULTILINE)
+    assert re.search(r"^About .* with 3 workers: a point takes about [0-9.]+ ms here\.$", outcome.out, re.MULTILINE)
     assert outcome.err == ""
     assert [path.name for path in Path().iterdir()] == ["mine.toml"]
 
@@ -74,7 +74,7 @@ def test_a_dry_run_names_what_is_sampled_and_factors(capsys: pytest.CaptureFixtu
     assert ["npu", "soc.processors.npu.speed", "0.5 to 4, sampled", "8"] in lines
     assert ["chunk_tokens", "chunk_tokens", "0.5, 1, times the base", "2"] in lines
     assert "\n16 points; 16 parts;" in outcome.out
-    assert " with 1 process: a point" in outcome.out
+    assert " with 1 worker: a point" in outcome.out
 
 
 def test_results_are_in_the_folder_and_summed_up(capsys: pytest.CaptureFixture[str], spec: str) -> None:
@@ -263,3 +263,21 @@ def test_plain_lines_go_to_standard_error(monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_durations_for_people(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize("address", ["foo", "127.0.0.1:8786", "http://127.0.0.1:80", "tcp://127.0.0.1:99999", "tcp://127.0.0.1:0"])
+def test_addresses_that_are_none(capsys: pytest.CaptureFixture[str], spec: str, address: str) -> None:
+    for options in ((), ("--dry-run",)):
+        outcome = call(capsys, "sweep", spec, "--cluster", address, *options)
+        assert outcome.code == 2
+        assert outcome.err.endswith(f"socsim: error: --cluster '{address}': should be tcp://HOST:PORT or tls://HOST:PORT\n")
+
+
+def test_the_table_counts_names_and_the_rest_of_the_reasons(capsys: pytest.CaptureFixture[str], spec: str) -> None:
+    text = SPEC.replace('[16, 32, "auto"]', "[16, 9001, 9002, 9003, 9004, 9005, 9006, 9007]")
+    text = re.sub(r"metrics = .*", 'metrics = ["ttft_s", "bottleneck"]', text)
+    Path(spec).write_text(text, encoding="utf-8")
+    out = call_well(capsys, "sweep", spec, "--jobs", "1").out
+    assert re.search(r"^bottleneck: \w[\w ]+ \d", out, re.MULTILINE)
+    assert re.search(r"^  3 x .*9005", out, re.MULTILINE)
+    assert re.search(r"^  6 for other reasons, which are in the column 'error'$", out, re.MULTILINE)

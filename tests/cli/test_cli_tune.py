@@ -60,10 +60,11 @@ def test_where_nothing_is_better_there_is_no_file(capsys: pytest.CaptureFixture[
         (("--energy-weight", "1.5"), "--energy-weight 1.5: should be between 0 and 1"),
         (("--max-memory-gb", "0"), "--max-memory-gb 0: should be above 0"),
         (("--max-chunk-graphs", "0"), "--max-chunk-graphs 0: should be 1 or more"),
+        (("--max-accuracy-loss", "-3"), "--max-accuracy-loss -3: should be 0 or more"),
         (("--keep", "order"), "unknown choice 'order'"),
         (("--workload", "table6"), "unknown workload 'table6'"),
         (("--workload", "none.csv"), "none.csv: cannot be read: No such file or directory"),
-        (("--max-accuracy-loss", "0.1"), "--max-accuracy-loss 0.1: even without pruning, more is lost on the measured curve"),
+        (("--max-accuracy-loss", "0.1"), "--max-accuracy-loss 0.1: even without pruning 3.5 % is lost on the measured curve"),
         (("-o", "nowhere/mine.toml"), "--output 'nowhere/mine.toml': no such folder 'nowhere'"),
     ],
 )

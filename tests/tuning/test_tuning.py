@@ -102,7 +102,7 @@ def test_limits_of_the_space() -> None:
     assert settings is not None
     assert settings["chunks"] == {"chunk_tokens": "auto", "prebuilt_chunk_tokens": [64, 512]}
     assert settings["pruning"]["outlier_pruning_rate"] == chosen.parameters["pruning"].options[1] == largest_rate(ENGINE, 8.0)
-    with pytest.raises(SocsimError, match=r"--max-accuracy-loss 1: even without pruning, more is lost"):
+    with pytest.raises(SocsimError, match=r"--max-accuracy-loss 1: even without pruning 3\.5 % is lost"):
         space(max_accuracy_loss=1.0)
     short = LLM.override({"max_position_embeddings": 300}, "model")
     lengths = make_space(SOC, short, ENGINE, max_chunk_graphs=4, max_accuracy_loss=None, keep=()).parameters
@@ -247,7 +247,7 @@ def test_a_file_may_be_tuned_again(tuned: Any, tmp_path: Path) -> None:
     assert engine.name == "second"
 
 
-def test_a_search_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_a_search_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     storage, tries = tmp_path / "trials.log", list[int]()
     whole = tune(problem(), trials=10, seed=3)
 
@@ -259,6 +259,14 @@ def test_a_search_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         tune(problem(), trials=10, seed=3, storage=storage, told=interrupt)
     resumed = tune(problem(), trials=10, seed=3, storage=storage)
+    simulated = list[int]()
+    with monkeypatch.context() as patch:
+        patch.setattr(Problem, "scored", lambda *_: simulated.append(1))
+        limits = {name: getattr(resumed.problem, name) for name in ("max_chunk_graphs", "max_accuracy_loss")}
+        again = Search(resumed.problem, space(**limits), whole.usual)
+        again.sample(10, 3, storage, lambda done, total: None)
+    assert not simulated  # all that was sampled is in the journal
+    assert again.best[0] < 1.0
     assert tries == [1, 2, 3, 4, 5, 6]
     assert resumed.settings == whole.settings
     with pytest.raises(SocsimError, match=r"trials\.log': is of another search"):
