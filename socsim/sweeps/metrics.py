@@ -19,7 +19,7 @@ NUMBERS = (
     "preparation_s", "graph_load_s", "preparation_in_ttft_s",
 )  # fmt: skip
 BOUNDS = {"bottleneck": str, "gain_if_free": float}
-"""What bounds the prefill, and how many times as fast it would be without; each point takes eight times as long."""
+"""What bounds the prefill, and how many times as fast it would be without; each point takes about seven times as long."""
 METRICS: dict[str, type] = dict.fromkeys(NUMBERS, float) | dict.fromkeys(WHOLE, int) | BOUNDS
 """Type of each metric by its name, which is that in `socsim.runs.Result.record`."""
 USUAL = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import Outcome, call, call_well
@@ -200,7 +201,7 @@ def test_bad_specs(capsys: pytest.CaptureFixture[str], spec: str, was: str, now:
 def test_an_interruption_says_how_to_go_on(capsys: pytest.CaptureFixture[str], spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real, done = run_batch, list[int]()
 
-    def interrupted(plan: str, number: int, client: str) -> object:
+    def interrupted(plan: str, number: int, client: dict[str, Any]) -> object:
         if len(done) == 3:
             raise KeyboardInterrupt
         done.append(number)
