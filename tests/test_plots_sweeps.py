@@ -15,7 +15,7 @@ from socsim.bounding import NOTHING, RESOURCES
 from socsim.errors import SocsimError
 from socsim.palette import BOTTLENECKS, SERIES
 from socsim.plots import WIDTH_IN, Column, category_map, curves, heat_map, parallel, pareto, save, shares, tornado
-from socsim.plots.columns import VIRIDIS, category_looks, log_spaced, short, wide
+from socsim.plots.columns import VIRIDIS, category_looks, short, wide
 from socsim.plots.heatmap import HATCHES, cells_of, luminance
 from socsim.plots.pareto import FRONT, GREY
 from socsim.plots.tornado import Bar, Share
@@ -317,7 +317,4 @@ def test_problems() -> None:
 
 def test_small_helpers() -> None:
     assert [short(value) for value in (0.70710678, 12, 999.9, 1024, 1e-5, 31.4159)] == ["0.707", "12", "1,000", "1,024", "1e-05", "31.4"]
-    assert [log_spaced(values) for values in ([64, 128, 256], [1, 2, 3], [1, 2], [0, 1, 10], [1, 3, 10, 30], [10, 20, 30, 40])] == [
-        True, False, False, False, True, False,
-    ]  # fmt: skip
     assert [wide(np.array(values)) for values in ([1.0, 11.0], [1.0, 9.0], [0.0, 99.0], [-1.0, 99.0])] == [True, False, False, False]

@@ -1,16 +1,20 @@
-"""What columns of a sweep are called on the axes of a figure, and in which unit their numbers stand there."""
+"""How columns and points of a sweep are written: names, units and values, in figures and beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from socsim.cli.sweep import metric_text, values_text
 from socsim.cli.units import field_unit, scale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from socsim.plots import Column
     from socsim.specs import Axis
+    from socsim.sweeps import SweepResult
+    from socsim.sweeps.slices import Best, Slice
 
 KNOWN = {
     "ttft_s": "time to first token",
@@ -71,3 +75,56 @@ def scaled(column: str, values: NDArray[Any], axes: Mapping[str, Axis], *, log: 
     factor, prefixed = scale((low * high) ** 0.5 if log else high, unit)
     prefixed = "\N{MICRO SIGN}" + prefixed[1:] if prefixed != unit and prefixed.startswith("u") else prefixed
     return (f"{name} ({prefixed})" if prefixed else name), factor
+
+
+def column_of(points: Slice, name: str, rows: NDArray[Any]) -> Column:
+    """Return a column of some points as a figure shows it."""
+    from socsim.plots.columns import wide
+
+    values = points.values(name)[rows]
+    log = (
+        values.dtype.kind in "if"
+        and len(values) > 0
+        and values.min() > 0
+        and (points.is_log(name) if name in points.axes else wide(values))
+    )
+    return _column(points, name, values, log=bool(log))
+
+
+def axis_column(best: Best, axis: str) -> Column:
+    """Return an axis over which the best points are, as a figure shows it."""
+    return _column(best.points, axis, best.values(axis), log=best.points.is_log(axis), edges=best.edges.get(axis))
+
+
+def _column(points: Slice, name: str, values: NDArray[Any], *, log: bool, edges: NDArray[Any] | None = None) -> Column:
+    from socsim.plots import Column
+
+    label, factor = scaled(name, values if edges is None else edges, points.axes, log=log)
+    order = () if values.dtype.kind in "if" else tuple(points.levels(name))
+    if factor != 1.0:  # else whole numbers stay whole
+        values, edges = values / factor, None if edges is None else edges / factor
+    return Column(label, values, log, edges, order)
+
+
+def axis_text(value: Any, *, plain: bool = False) -> str:
+    """Return one value of an axis; a plain one has no separators of thousands."""
+    text = values_text([value.item() if hasattr(value, "item") else value])
+    return text.replace(",", "") if plain else text
+
+
+def text_of(points: Slice, column: str, row: int) -> str:
+    """Return a value of a point with its unit."""
+    value = points.values(column)[row]
+    return metric_text(column, float(value)) if column in points.result.numbers else axis_text(value)
+
+
+def place_text(points: Slice, row: int, axes: Sequence[str]) -> str:
+    """Return where a point is."""
+    return ", ".join(f"{short_name(points.result, axis)} {text_of(points, axis, row)}" for axis in axes)
+
+
+def short_name(result: SweepResult, axis: str) -> str:
+    """Return the last parts of an axis' name that tell it from other columns."""
+    every, parts = (*result.axes, *result.metrics), axis.split(".")
+    ends = (".".join(parts[place:]) for place in range(len(parts) - 1, 0, -1))
+    return next((end for end in ends if not any(each == end or each.endswith(f".{end}") for each in every if each != axis)), axis)

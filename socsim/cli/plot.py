@@ -77,13 +77,13 @@ def plot_command(
     check_outputs(output=path)
     if path.suffix.lower() not in PLOT_SUFFIXES:
         raise SocsimError(f"--output '{path}': unknown suffix '{path.suffix}'; allowed: {', '.join(PLOT_SUFFIXES)}")
-    from socsim.cli.design import Design
+    from socsim.cli.plot_options import slice_at
     from socsim.plots import save
 
-    design, console = Design.of(result, at or []), make_console()
+    points, console = slice_at(result, at or []), make_console()
     request = Request(x, y, color, tuple(objective or ()), usual_columns if columns is None else columns)
     with console.capture() as told:  # until nothing can be wrong with the request any more
-        figure = draw(design, request, console)
+        figure = draw(points, request, console)
     print(told.get(), end="")
     done, failed = result.counts()
     if failed or done < result.record["points"]:

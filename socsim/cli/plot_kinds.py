@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from socsim.cli.console import one_line
-from socsim.cli.design import Design, Grid, axis_text
-from socsim.cli.labels import name_of, scaled
+from socsim.cli.labels import axis_column, axis_text, column_of, name_of, place_text, scaled, text_of
+from socsim.cli.plot_options import axis_of, favorites, metric_of, resolve
 from socsim.cli.sweep import metric_text
 from socsim.cli.tables import make_table
 from socsim.cli.units import digits
@@ -17,6 +17,8 @@ from socsim.errors import SocsimError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from rich.console import Console
+
+    from socsim.sweeps.slices import Best, Slice
 
 LINES = 20_000
 """Points that parallel coordinates show; of more, some that lie evenly from the best to the worst."""
@@ -37,55 +39,61 @@ class Request:
     columns: int
 
 
-def draw_line(design: Design, request: Request, console: Console) -> Any:
+def draw_line(points: Slice, request: Request, console: Console) -> Any:
     """Draw a metric over an axis."""
     from socsim.plots import curves
+    from socsim.sweeps.slices import Best
 
-    x = design.axis("--x", request.x, ())
-    y = design.number("--y", request.y)
-    series = None if request.color is None else design.resolve("--color", request.color, design.result.axes)
+    x = axis_of(points, "--x", request.x, ())
+    y = metric_of(points, "--y", request.y)
+    series = None if request.color is None else resolve(points.result, "--color", request.color, points.result.axes)
     if request.color is None:
-        free = [axis for axis in design.varying if axis not in design.companions(x)]
-        series = next((axis for axis in free if len(design.levels(axis)) <= SERIES), None)
+        free = [axis for axis in points.varying if axis not in points.companions(x)]
+        series = next((axis for axis in free if len(points.levels(axis)) <= SERIES), None)
     if series == x:
         raise SocsimError(f"--color '{x}': is the horizontal axis already")
     drawn = [x] if series is None else [x, series]
-    grid = Grid(design, drawn, y)
+    best = Best(points, drawn, y)
     order = [y] if series is None else [series, y]
     table = make_table([*order[:-1], f"best {y}", "at"], 0)
-    for row in grid.best([series] if series else []):
-        table.add_row(*(design.text_of(name, row) for name in order), design.at(row, [axis for axis in design.varying if axis != series]))
+    for row in best.by([series] if series else []):
+        table.add_row(
+            *(text_of(points, name, row) for name in order), place_text(points, row, [axis for axis in points.varying if axis != series])
+        )
     console.print(table)
-    grid.tell(console)
-    return curves(grid.column(x), design.column(y, grid.rows), grid.column(series) if series else None, columns=request.columns)
+    _tell(best, console)
+    return curves(
+        axis_column(best, x), column_of(points, y, best.rows), axis_column(best, series) if series else None, columns=request.columns
+    )
 
 
-def draw_heatmap(design: Design, request: Request, console: Console) -> Any:
+def draw_heatmap(points: Slice, request: Request, console: Console) -> Any:
     """Draw a metric, or a name, over two axes."""
     from socsim.plots import category_map, heat_map
+    from socsim.sweeps.slices import Best
 
-    given_y = None if request.y is None else design.resolve("--y", request.y, design.result.axes)
-    color = design.resolve("--color", request.color, (*design.result.metrics, *design.result.axes)) if request.color else None
-    x = design.axis("--x", request.x, [name for name in (given_y, color) if name])
-    y = given_y or design.axis("--y", None, [*design.companions(x), *([color] if color else [])])
-    color = color or design.number("--color", None)
+    given_y = None if request.y is None else resolve(points.result, "--y", request.y, points.result.axes)
+    color = resolve(points.result, "--color", request.color, (*points.result.metrics, *points.result.axes)) if request.color else None
+    x = axis_of(points, "--x", request.x, [name for name in (given_y, color) if name])
+    y = given_y or axis_of(points, "--y", None, [*points.companions(x), *([color] if color else [])])
+    color = color or metric_of(points, "--color", None)
     if x == y or color in (x, y):
         raise SocsimError(f"--x '{x}', --y '{y}', --color '{color}': should be three different columns")
-    grid = Grid(design, [x, y], color)
-    row = int(grid.best([])[0])
-    shown = list(dict.fromkeys([grid.metric, color]))
+    best = Best(points, [x, y], color if color in points.result.numbers else metric_of(points, "--color", None))
+    row = int(best.by([])[0])
+    shown = list(dict.fromkeys([best.metric, color]))
     table = make_table(["best cell", *shown], 0)
-    table.add_row(design.at(row, design.varying), *(design.text_of(name, row) for name in shown))
+    table.add_row(place_text(points, row, points.varying), *(text_of(points, name, row) for name in shown))
     console.print(table)
-    grid.tell(console)
-    draw = heat_map if color in design.result.numbers or len(design.levels(color)) > SERIES else category_map
-    shown_color = design.column(color, grid.rows)
+    _tell(best, console)
+    draw = heat_map if color in points.result.numbers or len(points.levels(color)) > SERIES else category_map
+    shown_color = column_of(points, color, best.rows)
     if draw is heat_map and shown_color.is_text:
-        raise SocsimError(f"--color '{color}': has {len(design.levels(color))} names; allowed: at most {SERIES}")
-    return draw(grid.column(x), grid.column(y), shown_color, columns=request.columns)
+        raise SocsimError(f"--color '{color}': has {len(points.levels(color))} names; allowed: at most {SERIES}")
+    return draw(axis_column(best, x), axis_column(best, y), shown_color, columns=request.columns)
 
 
-def draw_pareto(design: Design, request: Request, console: Console) -> Any:
+def draw_pareto(points: Slice, request: Request, console: Console) -> Any:
     """Draw all points by two objectives, and the front of all objectives."""
     import numpy as np
 
@@ -93,24 +101,24 @@ def draw_pareto(design: Design, request: Request, console: Console) -> Any:
     from socsim.sweeps.analysis import pareto_front, to_minimize
     from socsim.sweeps.metrics import LARGER_IS_BETTER
 
-    objectives = _objectives(design, request)
-    rows = design.known(objectives)
-    front = pareto_front(np.stack([to_minimize(name, design.values(name)[rows].astype(np.float64)) for name in objectives], axis=1))
-    x, y = _drawn(design, request, objectives)
+    objectives = _objectives(points, request)
+    rows = points.known(objectives)
+    front = pareto_front(np.stack([to_minimize(name, points.values(name)[rows].astype(np.float64)) for name in objectives], axis=1))
+    x, y = _drawn(points, request, objectives)
     third = next((name for name in objectives if name not in (x, y)), None)
-    color = design.resolve("--color", request.color, (*design.result.axes, *design.result.metrics)) if request.color else third
+    color = resolve(points.result, "--color", request.color, (*points.result.axes, *points.result.metrics)) if request.color else third
     if color is not None:
-        colored = design.known([color], rows)
+        colored = points.known([color], rows)
         rows, front = rows[colored], front[colored]
-    _print_front(design, objectives, rows[front], console)
+    _print_front(points, objectives, rows[front], console)
     ways = ", ".join(f"{'more' if name in LARGER_IS_BETTER else 'less'} {name}" for name in objectives)
     console.print(f"{front.sum():,} of {len(rows):,} points are on the front; better: {ways}", soft_wrap=True)
     step = None if len(objectives) > 2 else "pre" if x in LARGER_IS_BETTER else "post"
-    shown_color = design.column(color, rows) if color else None
-    return pareto(design.column(x, rows), design.column(y, rows), front, color=shown_color, step=step, columns=request.columns)
+    shown_color = column_of(points, color, rows) if color else None
+    return pareto(column_of(points, x, rows), column_of(points, y, rows), front, color=shown_color, step=step, columns=request.columns)
 
 
-def draw_parallel(design: Design, request: Request, console: Console) -> Any:
+def draw_parallel(points: Slice, request: Request, console: Console) -> Any:
     """Draw a line for each point through its axes and metrics."""
     import numpy as np
 
@@ -118,79 +126,91 @@ def draw_parallel(design: Design, request: Request, console: Console) -> Any:
     from socsim.sweeps.analysis import to_minimize
     from socsim.sweeps.metrics import LARGER_IS_BETTER
 
-    every = (*design.result.axes, *design.result.metrics)
-    named = [design.resolve("--objective", name, every) for name in request.objectives]
-    shown = list(dict.fromkeys(named or [*design.varying, *design.favorites]))
-    color = design.number("--color", request.color)
-    rows = design.known([*shown, color])
-    order = rows[to_minimize(color, design.values(color)[rows]).argsort(kind="stable")]
+    every = (*points.result.axes, *points.result.metrics)
+    named = [resolve(points.result, "--objective", name, every) for name in request.objectives]
+    shown = list(dict.fromkeys(named or [*points.varying, *favorites(points)]))
+    color = metric_of(points, "--color", request.color)
+    rows = points.known([*shown, color])
+    order = rows[to_minimize(color, points.values(color)[rows]).argsort(kind="stable")]
     table = make_table([color, "at"], 0)
     for row in order[:BEST_ROWS].tolist():
-        table.add_row(design.text_of(color, row), design.at(row, [axis for axis in design.varying if axis != color]))
+        table.add_row(text_of(points, color, row), place_text(points, row, [axis for axis in points.varying if axis != color]))
     console.print(table)
     rows = order if len(order) <= LINES else order[np.linspace(0, len(order) - 1, LINES).round().astype(int)]
     console.print(f"{len(rows):,} of {len(order):,} points; dark and on top: {'most' if color in LARGER_IS_BETTER else 'least'} {color}")
-    columns = [design.column(name, rows) for name in shown]
-    return parallel(columns, design.column(color, rows), larger_is_better=color in LARGER_IS_BETTER, columns=request.columns)
+    columns = [column_of(points, name, rows) for name in shown]
+    return parallel(columns, column_of(points, color, rows), larger_is_better=color in LARGER_IS_BETTER, columns=request.columns)
 
 
-def draw_tornado(design: Design, request: Request, console: Console) -> Any:
+def draw_tornado(points: Slice, request: Request, console: Console) -> Any:
     """Draw how much each axis matters for a metric."""
     import numpy as np
 
     from socsim.plots.tornado import Bar, tornado
     from socsim.sweeps.analysis import swings
 
-    metric = design.number("--y", request.y)
-    sample = design.result.plan.spec.sample
-    if sample is not None and sample.method == "saltelli" and not design.fixed:
+    metric = metric_of(points, "--y", request.y)
+    sample = points.result.plan.spec.sample
+    if sample is not None and sample.method == "saltelli" and not points.fixed:
         try:
-            return _draw_indices(design, metric, request.columns, console)
+            return _draw_indices(points, metric, request.columns, console)
         except SocsimError as error:
             one_line("note", f"no sensitivity indices, means instead: {error}")
-    values = design.values(metric).astype(np.float64)
-    found = swings({axis: design.values(axis) for axis in design.varying}, values)
+    values = points.values(metric).astype(np.float64)
+    found = swings({axis: points.values(axis) for axis in points.varying}, values)
     if not found:
-        raise SocsimError(f"{design.result.folder}: no axis has several values at these points, so that there is nothing to compare")
+        raise SocsimError(f"{points.result.folder}: no axis has several values at these points, so that there is nothing to compare")
     table = make_table(["axis", f"least mean {metric}", "at", "largest mean", "at"], 0)
-    axes = {axis.column: axis for axis in design.result.plan.spec.axes}
+    axes = {axis.column: axis for axis in points.result.plan.spec.axes}
     label, factor = scaled(metric, values[~np.isnan(values)], axes, log=False)
     bars = list[Bar]()
     for each in found:
         ends = (each.least, _place(each.least_at), each.largest, _place(each.largest_at))
         table.add_row(each.axis, metric_text(metric, ends[0]), ends[1], metric_text(metric, ends[2]), ends[3])
-        bars.append(Bar(_named(design, each.axis), ends[0] / factor, ends[1], ends[2] / factor, ends[3]))
+        bars.append(Bar(_named(points, each.axis), ends[0] / factor, ends[1], ends[2] / factor, ends[3]))
     console.print(table)
     console.print(f"mean {metric} of all: {metric_text(metric, float(np.nanmean(values)))}")
     return tornado(bars, float(np.nanmean(values)) / factor, label, columns=request.columns)
 
 
-def _print_front(design: Design, objectives: Sequence[str], rows: NDArray[Any], console: Console) -> None:
+def _tell(best: Best, console: Console) -> None:
+    """Print what a figure of the best points leaves out."""
+    from socsim.sweeps.metrics import LARGER_IS_BETTER
+
+    for axis, edges in best.edges.items():
+        console.print(f"{axis} in {len(edges) - 1} groups", soft_wrap=True)
+    over = best.others + [f"each group of {axis}" for axis in best.edges]
+    if over:
+        way = "most" if best.metric in LARGER_IS_BETTER else "least"
+        console.print(f"best over {', '.join(over)}: {way} {best.metric}", soft_wrap=True)
+
+
+def _print_front(points: Slice, objectives: Sequence[str], rows: NDArray[Any], console: Console) -> None:
     """Print points of a front, one of those that are equal, and of many some that lie evenly."""
     import numpy as np
 
     from socsim.sweeps.analysis import to_minimize
 
-    values = np.stack([to_minimize(name, design.values(name)[rows].astype(np.float64)) for name in objectives], axis=1)
+    values = np.stack([to_minimize(name, points.values(name)[rows].astype(np.float64)) for name in objectives], axis=1)
     first, alike = np.unique(values, axis=0, return_index=True, return_counts=True)[1:]
     shown = np.unique(np.linspace(0, len(first) - 1, min(len(first), FRONT_ROWS)).round().astype(int))
-    others = [axis for axis in design.varying if axis not in objectives]
+    others = [axis for axis in points.varying if axis not in objectives]
     table = make_table([*objectives, "at"], 0)
     for place in shown.tolist():
         row = int(rows[first[place]])
         more = f" (and {alike[place] - 1:,} alike)" if alike[place] > 1 else ""
-        table.add_row(*(design.text_of(name, row) for name in objectives), design.at(row, others) + more)
+        table.add_row(*(text_of(points, name, row) for name in objectives), place_text(points, row, others) + more)
     console.print(table)
     if len(shown) < len(first):
         console.print(f"{len(shown)} of {len(first):,} different ones; all: socsim.sweeps.pareto_front", soft_wrap=True)
 
 
-def _draw_indices(design: Design, metric: str, columns: int, console: Console) -> Any:
+def _draw_indices(points: Slice, metric: str, columns: int, console: Console) -> Any:
     """Draw which share each axis has in the variance of a metric."""
     from socsim.plots.tornado import Share, shares
     from socsim.sweeps.analysis import sensitivity
 
-    found = sorted(sensitivity(design.result, metric), key=lambda index: -index.total)
+    found = sorted(sensitivity(points.result, metric), key=lambda index: -index.total)
     table = make_table(["axis", "alone", "95 %", "in total", "95 %"], 4)
     for each in found:
         numbers = (each.first, each.first_margin, each.total, each.total_margin)
@@ -199,40 +219,40 @@ def _draw_indices(design: Design, metric: str, columns: int, console: Console) -
     console.print(table)
     console.print(f"shares in the variance of {metric}", soft_wrap=True)
     name = name_of(metric, {})
-    return shares([Share(_named(design, each.axis), *each[1:]) for each in found], name, columns=columns)
+    return shares([Share(_named(points, each.axis), *each[1:]) for each in found], name, columns=columns)
 
 
-def _objectives(design: Design, request: Request) -> list[str]:
+def _objectives(points: Slice, request: Request) -> list[str]:
     """Return the columns of a front: those asked for, or the usual metrics."""
     import numpy as np
 
-    result = design.result
-    numeric = [axis for axis in result.axes if np.issubdtype(design.values(axis).dtype, np.number)]
+    result = points.result
+    numeric = [axis for axis in result.axes if np.issubdtype(points.values(axis).dtype, np.number)]
     allowed = (*result.numbers, *numeric)
     given = [("--objective", name) for name in request.objectives]
     if not given:
         given = [(option, name) for option, name in (("--x", request.x), ("--y", request.y)) if name is not None]
-    named = list(dict.fromkeys(design.resolve(option, name, allowed) for option, name in given))
+    named = list(dict.fromkeys(resolve(points.result, option, name, allowed) for option, name in given))
     if not request.objectives and len(named) < 2:
-        named = list(dict.fromkeys([*named, *design.favorites]))
+        named = list(dict.fromkeys([*named, *favorites(points)]))
     if len(named) < 2:
         raise SocsimError(f"--objective: a front needs two or more columns of numbers, not {', '.join(named) or 'none'}")
     return named
 
 
-def _drawn(design: Design, request: Request, objectives: Sequence[str]) -> tuple[str, str]:
+def _drawn(points: Slice, request: Request, objectives: Sequence[str]) -> tuple[str, str]:
     """Return the two objectives on the axes of the figure."""
-    x = design.resolve("--x", request.x, objectives) if request.x else None
-    y = design.resolve("--y", request.y, objectives) if request.y else None
+    x = resolve(points.result, "--x", request.x, objectives) if request.x else None
+    y = resolve(points.result, "--y", request.y, objectives) if request.y else None
     if x is not None and x == y:
         raise SocsimError(f"--x and --y: are both '{x}'")
     x = x or next(name for name in objectives if name != y)
     return x, y or next(name for name in objectives if name != x)
 
 
-def _named(design: Design, axis: str) -> str:
+def _named(points: Slice, axis: str) -> str:
     """Return the name of an axis for people."""
-    return name_of(axis, {each.column: each for each in design.result.plan.spec.axes})
+    return name_of(axis, {each.column: each for each in points.result.plan.spec.axes})
 
 
 def _place(ends: tuple[Any, Any]) -> str:
@@ -240,7 +260,7 @@ def _place(ends: tuple[Any, Any]) -> str:
     return axis_text(ends[0]) if ends[0] == ends[1] else " to ".join(digits(end, 3, trim=True) for end in ends)
 
 
-KINDS: dict[str, tuple[Callable[[Design, Request, Any], Any], tuple[str, ...], int]] = {
+KINDS: dict[str, tuple[Callable[[Slice, Request, Any], Any], tuple[str, ...], int]] = {
     "line": (draw_line, ("--x", "--y", "--color"), 1),
     "heatmap": (draw_heatmap, ("--x", "--y", "--color"), 1),
     "pareto": (draw_pareto, ("--x", "--y", "--color", "--objective"), 1),

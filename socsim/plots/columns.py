@@ -63,15 +63,6 @@ def wide(values: Array) -> bool:
     return bool(len(values) and values.min() > 0.0 and values.max() > WIDE * values.min())
 
 
-def log_spaced(values: Sequence[float]) -> bool:
-    """Return whether rising numbers, at least three, are about equal factors apart rather than equal differences."""
-    array = np.asarray(values, dtype=np.float64)
-    if len(array) < 3 or array.min() <= 0.0:
-        return False
-    steps, factors = np.diff(array), np.diff(np.log(array))
-    return bool(factors.std() / factors.mean() < 0.9 * steps.std() / steps.mean())
-
-
 def short(value: float) -> str:
     """Return a number with three digits, or all before the point."""
     return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.3g}"

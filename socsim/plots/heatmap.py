@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from socsim.errors import SocsimError
 from socsim.palette import BOTTLENECKS
 from socsim.plots.axes import CHARACTER_IN, add_legend, legend_lines, log_axis, sheet
-from socsim.plots.columns import VIRIDIS, Column, add_color_bar, category_looks, color_norm, fit_labels, log_spaced, names_of, short
+from socsim.plots.columns import VIRIDIS, Column, add_color_bar, category_looks, color_norm, fit_labels, names_of, short
 from socsim.plots.style import STYLE, WIDTH_IN, check_columns
 
 Array = NDArray[Any]
@@ -195,7 +195,7 @@ def _set_axes(ax: Axes, across: Cells, up: Cells, x: Column, y: Column, width_in
 
 def _set_scale(axis: Any, cells: Cells, column: Column) -> None:
     """Let numbers be a scale, logarithmic where they are spaced so."""
-    if column.log or (column.edges is not None and log_spaced(column.edges.tolist())):
+    if column.log:
         log_axis(axis, [cells.edges[0], cells.edges[-1]], 1.0)
     else:
         axis.set_major_locator(MaxNLocator(5))

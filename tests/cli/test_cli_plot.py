@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 from command_line import Outcome, call, call_well
 
-from socsim.cli.design import Design, Grid
-from socsim.cli.labels import name_of, scaled
+from socsim.cli.labels import axis_column, name_of, scaled
 from socsim.cli.plot import KIND_NAMES
 from socsim.cli.plot_kinds import KINDS
+from socsim.cli.plot_options import slice_at
 from socsim.cli.sweep import metric_text
 from socsim.plots import pareto
 from socsim.specs import Axis
 from socsim.sweeps import SweepResult, read_sweep, sensitivity, sweep
+from socsim.sweeps.slices import Best
 
 BASE: dict[str, Any] = {
     "soc": "toy-phone", "model": "smollm2-135m", "engine": "llm-npu", "prompt_tokens": 64, "set": {"model.num_hidden_layers": 2},
@@ -42,6 +43,25 @@ SALTELLI: dict[str, Any] = {
     "metrics": ["ttft_s", "npu_utilization"],
 }
 
+ZERO: dict[str, Any] = {
+    "base": BASE | {"chunk_tokens": 32},
+    "axes": [
+        {"path": "soc.processors.npu.launch_overhead_s", "start": 0, "stop": 1e-3, "points": 50},
+        {"path": "prompt_tokens", "values": [32, 64]},
+    ],
+    "metrics": ["ttft_s"],
+}
+LISTS: dict[str, Any] = {
+    "base": BASE,
+    "axes": [
+        {"path": "engine.prebuilt_chunk_tokens", "values": [[32], [32, 64]]},
+        {"path": "model.sliding_window", "values": ["null", 32]},
+        {"path": "prompt_tokens", "values": [1024, 1025]},
+        {"path": "engine.shadow_outliers", "values": [True, False]},
+    ],
+    "metrics": ["ttft_s"],
+}
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -49,6 +69,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sweep(GRID, folder / "grid", jobs=1)
     sweep(SALTELLI, folder / "saltelli", jobs=1)
     sweep(SALTELLI, folder / "half", jobs=1, limit=16)
+    sweep(ZERO, folder / "zero", jobs=1)
+    sweep(LISTS, folder / "lists", jobs=1)
+    sweep(GRID | {"axes": [{"path": "chunk_tokens", "values": [32]}], "constraints": []}, folder / "point", jobs=1)
     return folder
 
 
@@ -92,11 +115,11 @@ def test_a_heat_map_shows_the_best_over_all_other_axes(results: Path, grid: Swee
     assert metric_text("ttft_s", best["ttft_s"]) in out
     assert "npu.speed 2, cpu.speed 2, " in out
     assert "best over chunk_tokens, scheduler: least ttft_s" in out
-    design = Design.of(grid, [])
-    cells = Grid(design, ["soc.processors.npu.speed", "soc.processors.cpu.speed"], "prefill_tokens_per_s")
+    points = slice_at(grid, [])
+    cells = Best(points, ["soc.processors.npu.speed", "soc.processors.cpu.speed"], "prefill_tokens_per_s")
     found = {
-        (float(npu), float(cpu)): float(design.values("prefill_tokens_per_s")[row])
-        for row, npu, cpu in zip(cells.rows, *(design.values(axis)[cells.rows] for axis in cells.drawn), strict=True)
+        (float(npu), float(cpu)): float(points.values("prefill_tokens_per_s")[row])
+        for row, npu, cpu in zip(cells.rows, *(cells.values(axis) for axis in cells.axes), strict=True)
     }
     assert found == {
         (npu, cpu): max(
@@ -117,10 +140,10 @@ def test_names_are_those_at_the_point_with_the_least_ttft(results: Path, grid: S
 
 
 def test_slices(results: Path, grid: SweepResult, capsys: pytest.CaptureFixture[str]) -> None:
-    design = Design.of(grid, ["chunk_tokens=16", "npu.speed=2.0001", "scheduler=fifo"])
-    assert design.fixed == {"chunk_tokens": 16, "soc.processors.npu.speed": 2.0, "scheduler": "fifo"}
+    points = slice_at(grid, ["chunk_tokens=16", "npu.speed=2.0001", "scheduler=fifo"])
+    assert points.fixed == {"chunk_tokens": 16, "soc.processors.npu.speed": 2.0, "scheduler": "fifo"}
     (row,) = rows(grid, **{"chunk_tokens": 16, "soc.processors.npu.speed": 2.0, "scheduler": "fifo"})
-    assert design.values("ttft_s").tolist() == [row["ttft_s"]]
+    assert points.values("ttft_s").tolist() == [row["ttft_s"]]
     out = plot(capsys, results / "grid", "line", "--at", "chunk_tokens=16", "--at", "scheduler=fifo", "--y", "prefill_energy_j").out
     assert "best over" not in out  # nothing is left
     least = min(row["prefill_energy_j"] for row in rows(grid, **{"chunk_tokens": 16, "scheduler": "fifo", "soc.processors.cpu.speed": 1.0}))
@@ -217,17 +240,68 @@ def test_sampled_axes_are_grouped(results: Path, capsys: pytest.CaptureFixture[s
     out = plot(capsys, results / "saltelli", "heatmap").out
     assert "npu in 4 groups" in out
     assert "best over each group of npu, each group of soc.processors.cpu.launch_overhead_s: least ttft_s" in out
-    design = Design.of(read_sweep(results / "saltelli"), [])
-    npu = Grid(design, ["npu"], "ttft_s").column("npu")
+    points = slice_at(read_sweep(results / "saltelli"), [])
+    npu = axis_column(Best(points, ["npu"], "ttft_s"), "npu")
     assert npu.edges is not None
     assert npu.log
     assert len(npu.edges) == 5
     assert np.ptp(np.diff(np.log(npu.edges))) < 1e-9
     assert npu.values == pytest.approx(np.sqrt(npu.edges[1:] * npu.edges[:-1]))
-    overhead = Grid(design, [design.result.axes[1]], "ttft_s").column(design.result.axes[1])
+    overhead = axis_column(Best(points, [points.result.axes[1]], "ttft_s"), points.result.axes[1])
     assert overhead.label == "CPU launch overhead (\N{MICRO SIGN}s)"
     assert overhead.edges is not None
     assert 500 < overhead.edges[-1] <= 1000
+
+
+@pytest.mark.parametrize("kind", ["line", "heatmap"])
+def test_groups_of_an_axis_that_starts_at_0(results: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    assert "launch_overhead_s in " in plot(capsys, results / "zero", kind).out
+    points = slice_at(read_sweep(results / "zero"), [])
+    axis = points.result.axes[0]
+    column = axis_column(Best(points, [axis], "ttft_s"), axis)
+    assert column.label == "NPU launch overhead (ms)"
+    assert column.edges == pytest.approx(np.linspace(0.0, 1.0, 7))
+    assert column.values == pytest.approx(np.linspace(1.0, 11.0, 6) / 12.0)
+
+
+@pytest.mark.parametrize(
+    ("at", "axis", "value"),
+    [
+        ("prebuilt_chunk_tokens=[32, 64]", "engine.prebuilt_chunk_tokens", "[32, 64]"),
+        ("prebuilt_chunk_tokens=[32,64]", "engine.prebuilt_chunk_tokens", "[32, 64]"),
+        ("sliding_window = none", "model.sliding_window", None),
+        ("sliding_window=null", "model.sliding_window", None),
+        ("sliding_window=32", "model.sliding_window", "32"),
+        ("prompt_tokens=1,025", "prompt_tokens", 1025),
+        ("prompt_tokens=1025", "prompt_tokens", 1025),  # 1,024 is as near as tables print it
+        ("shadow_outliers=true", "engine.shadow_outliers", True),
+    ],
+)
+def test_values_are_taken_as_they_are_listed_and_as_specs_have_them(results: Path, at: str, axis: str, value: Any) -> None:
+    points = slice_at(read_sweep(results / "lists"), [at])
+    assert points.fixed == {axis: value}
+    assert points.levels(axis) == [value]
+
+
+@pytest.mark.parametrize(
+    ("at", "allowed"),
+    [
+        ("prebuilt_chunk_tokens=[64]", "[32], [32, 64]"),
+        ("sliding_window=64", "none, 32"),
+        ("prompt_tokens=null", "1024, 1025"),
+        ("shadow_outliers=1", "false, true"),
+    ],
+)
+def test_all_values_that_an_error_lists_are_accepted(results: Path, capsys: pytest.CaptureFixture[str], at: str, allowed: str) -> None:
+    assert_refused(capsys, [str(results / "lists"), "--kind", "line", "--at", at], f"allowed: {allowed}\n")
+
+
+def test_lists_of_allowed_names_have_each_once(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbers = ", ".join(name for name in GRID["metrics"] if name != "bottleneck")
+    assert_refused(capsys, [str(results / "grid"), "--kind", "tornado", "--y", "bottleneck"], f"allowed: {numbers}\n")
+    assert_refused(capsys, [str(results / "grid"), "--kind", "line", "--x", "sped"], "did you mean 'speed'")
+    words = ("--x: ", "has no axis with several values at these points; allowed: chunk_tokens\n")
+    assert_refused(capsys, [str(results / "point"), "--kind", "line"], *words)
 
 
 def test_labels_have_units() -> None:
