@@ -196,3 +196,14 @@ def test_a_data_type_cannot_be_multiplied_as_one_that_is_not_there() -> None:
     data["processors"]["cpu"]["throughput"]["int8"] = "int8"
     with pytest.raises(SocsimError, match="path or data type 'int8'"):
         validate(SoC, data, "toy")
+
+
+def test_values_that_paths_lead_into_are_left_as_they_were() -> None:
+    lengths, table = [100, 200], {"q_proj": "cpu"}
+    values = {"prebuilt_chunk_tokens": lengths, "prebuilt_chunk_tokens.0": 50, "placement.operators": table}
+    changed = ENGINE.override(values | {"placement.operators.k_proj": "npu"}, "x")
+    assert changed.prebuilt_chunk_tokens == (50, 200)
+    assert (lengths, table) == ([100, 200], {"q_proj": "cpu"})
+    assert ENGINE.override({"prebuilt_chunk_tokens": (100, 200), "prebuilt_chunk_tokens.0": 50}, "x") == ENGINE.override(
+        {"prebuilt_chunk_tokens": [50, 200]}, "x"
+    )

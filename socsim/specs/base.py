@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from socsim.errors import SocsimError, did_you_mean
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(gt=0)]
-NonNegativeCount = Annotated[int, Field(ge=0)]
+
+def no_truth(value: Any) -> Any:
+    """Refuse true and false where a number should be, which pydantic takes as 1 and 0."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "Input should be a number")
+    return value
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(no_truth)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(no_truth)]
+Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(no_truth)]
+Count = Annotated[int, Field(gt=0), BeforeValidator(no_truth)]
+NonNegativeCount = Annotated[int, Field(ge=0), BeforeValidator(no_truth)]
 
 ProcessorName = Literal["cpu", "gpu", "npu"]
 DataType = Literal["int8", "fp16", "fp32"]
@@ -43,12 +51,13 @@ class Spec(BaseModel):
         if not values:
             return self
         data = self.model_dump(mode="json")
-        for path, value in values.items():
-            _assign(data, path, value, where)
+        assign(data, values, where)
         return validate(type(self), data, where)
 
-    def check_value(self, path: str, value: Any, where: str) -> None:
+    def check_value(self, path: str, value: Any, where: str, given: Mapping[str, Any] | None = None) -> None:
         """Check one value for a dotted path by itself: rules that tie it to other fields do not count.
+
+        `given` are values by dotted path that are set before.
 
         Raises
         ------
@@ -56,7 +65,8 @@ class Spec(BaseModel):
             The path names no field, or the field takes no such value.
         """
         data = self.model_dump(mode="json")
-        _assign(data, path, value, where)
+        assign(data, given or {}, where)
+        assign(data, {path: value}, where)
         try:
             type(self).model_validate(data)
         except ValidationError as error:
@@ -76,17 +86,33 @@ def validate(spec: type[SpecT], data: Mapping[str, Any], where: str) -> SpecT:
         raise SocsimError(f"{where}: {_one_line(spec, error.errors(include_url=False))}") from None
 
 
-def _assign(data: dict[str, Any], path: str, value: Any, where: str) -> None:
-    """Put a value at a dotted path of nested tables and lists; whether the last name is allowed is left to validation."""
-    node: Any = data
-    *parents, last = path.split(".")
-    for depth, key in enumerate(parents):
-        node = _child(node, key, parents[:depth], where)
-    if isinstance(node, dict):
-        node[last] = value
-    else:
-        _child(node, last, parents, where)
-        node[int(last)] = value
+def assign(data: dict[str, Any], values: Mapping[str, Any], where: str) -> None:
+    """Put values at dotted paths of nested tables and lists; whether a last name is allowed is left to validation.
+
+    Raises
+    ------
+    SocsimError
+        A path leads nowhere.
+    """
+    for path, value in values.items():
+        node: Any = data
+        *parents, last = path.split(".")
+        for depth, key in enumerate(parents):
+            node = _child(node, key, parents[:depth], where)
+        if isinstance(node, list):
+            _child(node, last, parents, where)
+            node[int(last)] = _copied(value)
+        elif isinstance(node, dict):
+            node[last] = _copied(value)
+        else:
+            _child(node, last, parents, where)
+
+
+def _copied(value: Any) -> Any:
+    """Return a value whose tables and lists are its own, with tuples as lists: paths may lead into it, and change it."""
+    if isinstance(value, Mapping):
+        return {key: _copied(child) for key, child in value.items()}
+    return [_copied(child) for child in value] if isinstance(value, (list, tuple)) else value
 
 
 def _child(node: Any, key: str, seen: list[str], where: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from socsim.errors import did_you_mean
-from socsim.specs.base import Count, NonNegativeCount, Spec
+from socsim.specs.base import Count, NonNegativeCount, Spec, no_truth
 
 MOST = 10**7
 """Values that an axis or a sample has at most: all of them are in memory."""
@@ -37,8 +37,6 @@ Plain = bool | int | float | str | None | tuple[bool | int | float | str, ...]
 Value = Annotated[Plain, AfterValidator(_check_size)]
 """A value of an axis; ``"null"`` empties a field, as TOML has no word for that."""
 
-RANGE = ("start", "stop")
-
 
 class Base(Spec):
     """The run from which every point of a sweep differs by its axes."""
@@ -62,8 +60,12 @@ class Axis(Spec):
     )
     name: str = Field("", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$", description="column of the table; empty: the path")
     values: tuple[Value, ...] | None = Field(None, min_length=1, description="what it takes")
-    start: Annotated[float | int | None, AfterValidator(_check_size)] = Field(None, description="first value of a range")
-    stop: Annotated[float | int | None, AfterValidator(_check_size)] = Field(None, description="last value of a range")
+    start: Annotated[float | int | None, BeforeValidator(no_truth), AfterValidator(_check_size)] = Field(
+        None, description="first value of a range"
+    )
+    stop: Annotated[float | int | None, BeforeValidator(no_truth), AfterValidator(_check_size)] = Field(
+        None, description="last value of a range"
+    )
     points: int | None = Field(None, ge=2, le=MOST, description="values of the range, ends included; none: the range is sampled")
     spacing: Literal["linear", "log"] = "linear"
     relative: bool = Field(False, description="values are factors on what the base has")

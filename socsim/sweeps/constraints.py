@@ -34,6 +34,11 @@ _COMPARE: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 }
 _CALLS: Mapping[str, Callable[..., Any]] = {"min": np.minimum, "max": np.maximum, "abs": np.abs}
 ALLOWED = "names, numbers, 'text', + - * / // % **, comparisons, and, or, not, min(a, b), max(a, b), abs(a)"
+DEEPEST = 100
+"""Levels of a nested expression; far fewer than Python can go down."""
+TOO_DEEP = f"is nested too deeply: a sum of n terms has n levels; allowed: {DEEPEST} levels, or several constraints"
+SHOWN = 80
+"""Characters of a constraint that an error shows."""
 
 
 class Constraint:
@@ -51,6 +56,13 @@ class Constraint:
             self._tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError):
             raise self._error("is no expression; allowed: " + ALLOWED) from None
+        except (RecursionError, MemoryError):
+            raise self._error(TOO_DEEP) from None
+        level: list[ast.AST] = [self._tree]
+        for _ in range(DEEPEST):
+            level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if level:
+            raise self._error(TOO_DEEP)
         self.names = sorted(self._names(self._tree))
 
     def holds(self, values: Values, count: int) -> NDArray[np.bool_]:
@@ -76,7 +88,7 @@ class Constraint:
         return np.broadcast_to(value, (count,))
 
     def _error(self, problem: str) -> SocsimError:
-        return SocsimError(f"{self._where}: constraint '{self.text}' {problem}")
+        return SocsimError(f"{self._where}: constraint '{shortened(self.text)}' {problem}")
 
     def _names(self, node: ast.expr) -> set[str]:
         """Return the names in a part of the expression, which is checked on the way."""
@@ -97,7 +109,7 @@ class Constraint:
             case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]) if function in _CALLS:
                 if len(arguments) == (1 if function == "abs" else 2):
                     return set[str]().union(*(self._names(argument) for argument in arguments))
-        raise self._error(f"has '{ast.unparse(node)}' in it; allowed: {ALLOWED}")
+        raise self._error(f"has '{shortened(ast.unparse(node))}' in it; allowed: {ALLOWED}")
 
     def _value(self, node: ast.expr, values: Values, count: int) -> Any:
         """Compute a part of the expression, which `_names` has checked."""
@@ -133,6 +145,11 @@ class Constraint:
             if open_.any() or not count:
                 result[open_] = _truth(self._value(part, chosen, int(open_.sum())))
         return result
+
+
+def shortened(text: str) -> str:
+    """Return a text, or the beginning of a long one."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _as_floats(value: Any) -> Any:

@@ -128,5 +128,10 @@ def as_array(values: Sequence[Any]) -> Array:
     if kinds <= {int, float}:
         return np.array(values, dtype=np.float64)
     result = np.empty(len(values), dtype=object)
-    result[:] = [list(value) if isinstance(value, tuple) else None if value == "null" else value for value in values]
+    result[:] = [as_plain(value) for value in values]
     return result
+
+
+def as_plain(value: Any) -> Any:
+    """Return a value as descriptions have it: lists instead of tuples, and None for ``"null"``."""
+    return list(value) if isinstance(value, tuple) else None if value == "null" else value

@@ -39,9 +39,9 @@ def load_plan(sweep: SweepSpec | Mapping[str, Any] | str | Path) -> Plan:
     _check_names(spec, where)
     _check_given(spec, where)
     plan = Plan(spec, {kind: _load(spec, kind, folder, where) for kind in KINDS}, where, file)
+    _check_base(plan)
     for axis in spec.axes:
         _check_axis(plan, axis)
-    _check_base(plan)
     _check_schedulers(plan)
     plan.points(0, min(plan.raw_count, 1))  # whatever is wrong with dimensions and constraints comes up here
     return plan
@@ -73,6 +73,10 @@ def _check_given(spec: SweepSpec, where: str) -> None:
         twice = sorted({path for path in paths if paths.count(path) > 1})
         if twice:
             raise SocsimError(f"{where}: {what} '{twice[0]}'")
+    for path in given:
+        within = next((other for other in given + [full_path(each) for each in spec.base.set] if other.startswith(f"{path}.")), None)
+        if within is not None and path not in KINDS:
+            raise SocsimError(f"{where}: an axis sets all of '{path}', so '{within}' cannot be set, too")
     for field in ("soc", "model", "engine", "prompt_tokens"):
         if getattr(spec.base, field) is None and full_path(field) not in given:
             raise SocsimError(f"{where}: field 'base.{field}' is missing, and no axis sets it")
@@ -105,12 +109,14 @@ def _check_axis(plan: Plan, axis: Axis) -> None:
         kind, _, rest = path.partition(".")
         if not rest:
             continue
+        given = plan.settings(kind)
         for description in _described(plan, kind):
             usual = plan.field(kind, getattr(description, "name", ""), rest) if axis.relative else None
             if axis.relative and (isinstance(usual, bool) or not isinstance(usual, (int, float))):
                 raise SocsimError(f"{where}: '{path}' is {usual!r}, not a number that factors could apply to")
             for value in values:
-                description.check_value(rest, plan.scaled(usual, value) if axis.relative else value, f"{where}: {kind}")
+                taken = plan.scaled(usual, value) if axis.relative else value
+                description.check_value(rest, taken, f"{where}: {kind}", given)
 
 
 def _described(plan: Plan, kind: str) -> list[Spec]:
@@ -121,11 +127,12 @@ def _described(plan: Plan, kind: str) -> list[Spec]:
 
 
 def _check_base(plan: Plan) -> None:
-    """Check each setting of the base by itself."""
+    """Check each setting of the base: no rule counts that ties it to other fields, which axes may change."""
     for kind in SPECS:
-        for rest, value in plan.settings(kind).items():
+        given = plan.settings(kind)
+        for rest, value in given.items():
             for description in _described(plan, kind):
-                description.check_value(rest, value, f"{plan.where}: base: {kind}")
+                description.check_value(rest, value, f"{plan.where}: base: {kind}", given)
 
 
 def _check_schedulers(plan: Plan) -> None:

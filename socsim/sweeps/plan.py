@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from socsim.errors import SocsimError, unknown_name
 from socsim.specs import LLM, Axis, Engine, Run, SoC, Spec, SweepSpec, validate
-from socsim.sweeps.constraints import Constraint
-from socsim.sweeps.dimensions import Array, Dimension, as_array, dimensions
+from socsim.specs.base import assign
+from socsim.sweeps.constraints import Constraint, shortened
+from socsim.sweeps.dimensions import Array, Dimension, as_array, as_plain, dimensions
 from socsim.sweeps.metrics import USUAL
 
 KINDS = ("soc", "model", "engine")
@@ -126,10 +128,7 @@ class Plan:
 
     def field(self, kind: str, name: str, rest: str) -> Any:
         """Return the value that a field of a description has before any axis sets it."""
-        settings = self.settings(kind)
-        if rest in settings:
-            return settings[rest]
-        node: Any = {**RUN, "prompt_tokens": 1} if kind == "run" else self.descriptions[kind][name]
+        node: Any = self._settled[kind, "" if kind == "run" else name]
         parent = kind
         for key in rest.split("."):
             known = list(node) if isinstance(node, dict) else [str(place) for place in range(len(node))] if isinstance(node, list) else []
@@ -138,17 +137,26 @@ class Plan:
             node, parent = node[key] if isinstance(node, dict) else node[int(key)], f"{parent}.{key}"
         return node
 
+    @cached_property
+    def _settled(self) -> dict[tuple[str, str], Any]:
+        """Descriptions by kind and name, and the run, as the base has set them."""
+        described = {(kind, name): data for kind, named in self.descriptions.items() for name, data in named.items()}
+        settled = copy.deepcopy({**described, ("run", ""): {**RUN, "prompt_tokens": 1}})
+        for (kind, _), data in settled.items():
+            assign(data, self.settings(kind), f"{self.where}: base: {kind}")
+        return settled
+
     @staticmethod
     def scaled(usual: Any, factor: float) -> float:
         """Return a number times a factor; a whole number stays whole."""
         return round(usual * factor) if isinstance(usual, int) else usual * factor
 
     def settings(self, kind: str) -> dict[str, Any]:
-        """Return what the base changes in descriptions of a kind, by path."""
+        """Return what the base changes in descriptions of a kind, by path: lists and tables before what is in them."""
         given: dict[str, Any] = {SHORT[name]: getattr(self.spec.base, name) for name in SHORT}
         given = {path: value for path, value in given.items() if value is not None}
-        given |= {full_path(path): None if value == "null" else value for path, value in self.spec.base.set.items()}
-        return {path.partition(".")[2]: value for path, value in given.items() if path.partition(".")[0] == kind}
+        given |= {full_path(path): as_plain(value) for path, value in self.spec.base.set.items()}
+        return {path.partition(".")[2]: value for path, value in sorted(given.items()) if path.partition(".")[0] == kind}
 
     def names(self, kind: str) -> list[str]:
         """Return the names of the descriptions of a kind: that of the base, or the levels of the axis that has them."""
@@ -191,6 +199,7 @@ class Plan:
 
     def _reference(self, name: str, text: str) -> Reference:
         """Return what a name in a constraint stands for."""
+        where = f"{self.where}: constraint '{shortened(text)}':"
         if name in self.columns:
             return self._column(name)
         path = full_path(name)
@@ -200,10 +209,10 @@ class Plan:
         kind, _, rest = path.partition(".")
         if kind not in SPECS or not rest:
             known = {*self.columns, *SHORT, *(f"{each}.FIELD" for each in SPECS)}
-            raise SocsimError(f"{self.where}: constraint '{text}': {unknown_name('name', name, known)}")
+            raise SocsimError(f"{where} {unknown_name('name', name, known)}")
         usual = [self.field(kind, each, rest) for each in (self.names(kind) if kind != "run" else [""])]
         if any(isinstance(each, (list, dict)) for each in usual):
-            raise SocsimError(f"{self.where}: constraint '{text}': '{name}' has fields of its own; allowed: one of these")
+            raise SocsimError(f"{where} '{name}' has fields of its own; allowed: one of these")
         values = as_array(usual)
         choose = self._column(next(axis.column for axis in self.spec.axes if kind in axis.paths), values) if len(usual) > 1 else None
         if axis is None:

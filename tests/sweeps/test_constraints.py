@@ -151,6 +151,30 @@ def test_what_is_no_expression(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "+".join(["n"] * 3000) + " > 1",
+        "+".join(["n"] * 101) + " > 1",
+        "not " * 5000 + "t",
+        "not " * 900 + "t",
+        "-" * 100_000 + "n > 1",
+        f"f({'not ' * 900}t)",
+        ".".join(["n"] * 3000) + " > 1",
+    ],
+)
+def test_deep_expressions_are_one_line(text: str) -> None:
+    with pytest.raises(SocsimError, match=r"is nested too deeply: .*; allowed: 100 levels, or several constraints$") as caught:
+        Constraint(text, "my.toml")
+    assert str(caught.value).startswith(f"my.toml: constraint '{text[:80]}...' is nested")
+
+
+def test_long_expressions_that_are_not_deep() -> None:
+    values = {"n": np.array([1, 2])}
+    assert Constraint("+".join(["n"] * 95) + " > 95", "here").holds(values, 2).tolist() == [False, True]
+    assert Constraint(" and ".join(["n > 1"] * 5000), "here").holds(values, 2).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("n", "should be true or false, such as 'a <= 2 [*] b'"),

@@ -130,6 +130,24 @@ def test_factors_apply_to_what_the_base_has() -> None:
     assert_same(made, expected)
 
 
+@pytest.mark.parametrize(("item", "expected"), [({"values": [50, 90]}, [50, 90]), ({"values": [0.5, 0.25], "relative": True}, [50, 25])])
+def test_items_of_a_list_that_the_base_has(item: dict[str, Any], expected: list[int]) -> None:
+    lengths = {"engine.prebuilt_chunk_tokens": [100, 200]}
+    made = plan(
+        {"path": "engine.prebuilt_chunk_tokens.0", "name": "first", **item},
+        metrics=RECORDED,
+        base={"chunk_tokens": "auto", "prompt_tokens": 120, "set": SHALLOW | lengths},
+    )
+    changes = [{"engine.prebuilt_chunk_tokens": (100, 200), "engine.prebuilt_chunk_tokens.0": first} for first in expected]
+    by_items = [by_hand(chunk_tokens="auto", prompt_tokens=120, overrides=change) for change in changes]
+    by_lists = [
+        by_hand(chunk_tokens="auto", prompt_tokens=120, overrides={"engine.prebuilt_chunk_tokens": [first, 200]}) for first in expected
+    ]
+    assert [{name: each[name] for name in RECORDED} for each in by_items] == [{name: each[name] for name in RECORDED} for each in by_lists]
+    assert len({each["ttft_s"] for each in by_lists}) == 2
+    assert_same(made, by_lists)
+
+
 def test_null_empties_a_field_and_lists_are_lists() -> None:
     spill = {"path": "soc.processors.npu.spill_bytes_per_s", "name": "spill", "values": ["null", 1e6]}
     tied = {"path": "model.tie_word_embeddings", "name": "tied", "values": [True, False]}

@@ -15,7 +15,7 @@ from small_sweeps import BASE, CHUNKS, plan, rows, spec
 from socsim.catalog import load_engine, load_model, load_soc
 from socsim.errors import SocsimError
 from socsim.specs import Run
-from socsim.sweeps import load_plan
+from socsim.sweeps import Plan, load_plan
 
 ROOT = Path(__file__).parents[2]
 RANGE: dict[str, Any] = {"path": "chunk_tokens", "start": 16, "stop": 64}
@@ -84,6 +84,10 @@ def refused(given: Any) -> str:
         (CHUNKS | {"values": [16, "autoo"]}, ["axis 'chunk_tokens': engine: field 'chunk_tokens'", "not 'autoo' (did you mean 'auto'?)"]),
         (CHUNKS | {"values": [16, 0]}, ["field 'chunk_tokens': input should be greater than 0", "not 0"]),
         (CHUNKS | {"values": [16.5]}, ["field 'chunk_tokens'", "not 16.5"]),
+        (CHUNKS | {"values": [True]}, ["field 'chunk_tokens': input should be a number, or input should be 'auto' or 'prompt', not True"]),
+        ({"path": SPEED, "values": [False, True]}, ["field 'processors.npu.speed': input should be a number, not False"]),
+        ({"path": "engine.prebuilt_chunk_tokens", "values": [[16, True]]}, ["field 'prebuilt_chunk_tokens.1': input should be a number"]),
+        ({"path": SPEED, "start": True, "stop": 2, "points": 2}, ["field 'axes.0.start': input should be a number, not True"]),
         ({"path": SPEED, "values": ["fast"]}, [f"axis '{SPEED}': soc: field 'processors.npu.speed'", "not 'fast'"]),
         ({"path": SPEED, "start": -1, "stop": 4, "points": 3}, ["'processors.npu.speed': input should be greater than 0, not -1"]),
         ({"path": "engine.outlier_pruning_rate", "values": ["null"]}, ["'outlier_pruning_rate': input should be a valid number, not None"]),
@@ -155,6 +159,23 @@ SAMPLE = {"method": "random", "points": 4}
         (spec(base={"set": {"soc": "toy-phone"}}), ["unknown path 'soc' (did you mean 'soc.FIELD'?)"]),
         (spec(base={"set": 3}), ["field 'base.set'", "not 3"]),
         (spec(base={"chunk_tokens": 16, "set": {"engine.chunk_tokens": 32}}), ["base and base.set both have 'engine.chunk_tokens'"]),
+        (spec(base={"prompt_tokens": True}), ["field 'base.prompt_tokens': input should be a number, not True"]),
+        (
+            spec(CHUNKS | {"path": "engine.prebuilt_chunk_tokens.2"}, base={"set": {"engine.prebuilt_chunk_tokens": [100, 200]}}),
+            ["axis 'engine.prebuilt_chunk_tokens.2': engine.", "engine.prebuilt_chunk_tokens is a list of 2; allowed: 0 to 1"],
+        ),
+        (
+            spec({"path": "engine.prebuilt_chunk_tokens", "values": [[16]]}, base={"set": {"engine.prebuilt_chunk_tokens.0": 8}}),
+            ["an axis sets all of 'engine.prebuilt_chunk_tokens', so 'engine.prebuilt_chunk_tokens.0' cannot be set, too"],
+        ),
+        (
+            spec({"path": "engine.prebuilt_chunk_tokens.0", "values": [8]}, {"path": "engine.prebuilt_chunk_tokens", "values": [[16]]}),
+            ["an axis sets all of 'engine.prebuilt_chunk_tokens', so"],
+        ),
+        (
+            spec(constraints=["engine.prebuilt_chunk_tokens == 1"], base={"set": {"engine.prebuilt_chunk_tokens": [100, 200]}}),
+            ["'engine.prebuilt_chunk_tokens' has fields of its own"],
+        ),
         (spec(metrics=["ttft"]), ["unknown metric 'ttft' (did you mean 'ttft_s'?); allowed: activation_bytes"]),
         (spec(metrics=["ttft_s", "ttft_s"]), ["metrics has one twice: ttft_s, ttft_s"]),
         (spec(metrics="ttft_s"), ["field 'metrics'"]),
@@ -210,6 +231,16 @@ def test_what_the_base_must_have(field: str) -> None:
 )
 def test_good_axes(axis: dict[str, Any], expected: list[Any]) -> None:
     assert [value for (value,) in rows(plan(axis))] == expected
+
+
+def test_items_are_those_of_the_list_that_the_base_has() -> None:
+    lists = {"engine.prebuilt_chunk_tokens": [1, 2, 3, 4, 5, 6], "engine.prebuilt_chunk_tokens.5": 7}
+    axis = {"path": "engine.prebuilt_chunk_tokens.4", "values": [16, 24]}
+    for given in (lists, dict(reversed(lists.items()))):  # a list goes before its items, as in the text of a plan
+        made = plan(axis, base={"set": given})
+        assert rows(made) == [(16,), (24,)]
+        assert made.field("engine", "llm-npu", "prebuilt_chunk_tokens") == [1, 2, 3, 4, 5, 7]
+        assert Plan.from_json(made.to_json()).settings("engine") == made.settings("engine")
 
 
 def test_rules_between_fields_are_for_points() -> None:
