@@ -19,7 +19,7 @@ from socsim.errors import SocsimError, unknown_name
 from socsim.sweeps.evaluation import FAILED, OK
 from socsim.sweeps.metrics import METRICS
 from socsim.sweeps.plan import Plan
-from socsim.sweeps.store import POINTS, TIMINGS, count_points, open_parts, read_record
+from socsim.sweeps.store import POINTS, TIMINGS, count_points, open_parts, read_record, reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,8 @@ class SweepResult:
 
     def errors(self) -> dict[str, int]:
         """Return why points failed, the most frequent first, and how many did."""
-        found = self._parts.to_table(["error"], filter=ds.field("status") == FAILED)["error"]
+        with reading(self.folder / POINTS):
+            found = self._parts.to_table(["error"], filter=ds.field("status") == FAILED)["error"]
         counts = {each["values"]: each["counts"] for each in pc.value_counts(found).to_pylist()}
         return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
@@ -65,22 +66,26 @@ class SweepResult:
         Raises
         ------
         SocsimError
-            There is no such column.
+            There is no such column, or a part is damaged.
         """
-        known = self._parts.schema.names
+        with reading(self.folder / POINTS):
+            known = self._parts.schema.names
         for name in names:
             if name not in known:
                 raise unknown_name(f"column of {self.folder}", name, known)
-        table = self._parts.to_table(list(names) or known, filter=ds.field("status") == OK)
+        with reading(self.folder / POINTS):
+            table = self._parts.to_table(list(names) or known, filter=ds.field("status") == OK)
         return {name: _as_numpy(table[name]) for name in table.column_names}
 
     def to_dataframe(self) -> Any:
         """Return all points as a pandas data frame."""
-        return self._parts.to_table().to_pandas()
+        with reading(self.folder / POINTS):
+            return self._parts.to_table().to_pandas()
 
     def timings(self) -> Any:
         """Return how long each point took (s), and on which worker, as a pandas data frame."""
-        return open_parts(self.folder / TIMINGS).to_table().to_pandas()
+        with reading(self.folder / TIMINGS):
+            return open_parts(self.folder / TIMINGS).to_table().to_pandas()
 
     @cached_property
     def _parts(self) -> Any:

@@ -152,13 +152,47 @@ def part_name(number: int) -> str:
 
 def open_parts(folder: Path) -> Any:
     """Return the parts in a folder as one data set."""
-    return ds.dataset([str(path) for path in sorted(folder.glob("*.parquet"))], format="parquet")
+    return ds.dataset([str(path) for path in _parts(folder)], format="parquet")
+
+
+def _parts(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.parquet"))
 
 
 def count_points(folder: Path) -> tuple[int, int]:
     """Return how many points of a sweep's folder are done, and how many of them failed."""
-    points = open_parts(folder / POINTS)
-    return points.count_rows(), points.count_rows(filter=ds.field("status") == FAILED)
+    with reading(folder / POINTS):
+        points = open_parts(folder / POINTS)
+        return points.count_rows(), points.count_rows(filter=ds.field("status") == FAILED)
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Say in one line which parts of a folder cannot be read.
+
+    Raises
+    ------
+    SocsimError
+        One is damaged.
+    """
+    try:
+        yield
+    except (pa.ArrowException, OSError):
+        damaged = [path for path in _parts(folder) if not _is_whole(path)]
+        if not damaged:
+            raise
+        more = f", and so are {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        them = "them" if more else "it"
+        again = f", and compute {them} again with --resume" if folder.name == POINTS else "; nothing is computed from durations"
+        raise SocsimError(f"{damaged[0]}: is damaged{more}; delete {them}{again}") from None
+
+
+def _is_whole(part: Path) -> bool:
+    try:
+        pq.read_table(part)
+    except (pa.ArrowException, OSError):
+        return False
+    return True
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from small_sweeps import CHUNKS, METRICS, spec
 import socsim
 from socsim.errors import SocsimError
 from socsim.sweeps import SweepResult, read_sweep, sweep
+from socsim.sweeps.store import part_name
 
 PROMPTS: dict[str, Any] = {"path": "prompt_tokens", "values": [32, 64]}
 CACHED: dict[str, Any] = {"path": "cached_tokens", "name": "cached", "values": [0, 40, 64]}
@@ -106,6 +108,40 @@ def test_points_are_in_order_over_many_parts(tmp_path: Path) -> None:
     ]
     assert list(zip(*(values[name].tolist() for name in values), strict=True)) == expected
     assert found.counts() == (len(expected), 0)
+
+
+JUNK = [b"junk\n", b"", b"PAR1" * 100]
+
+
+@pytest.mark.parametrize("junk", JUNK)
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_damaged_part_is_named(tmp_path: Path, junk: bytes, number: int) -> None:
+    whole = sweep(spec(), tmp_path, jobs=1)
+    part = tmp_path / "points" / part_name(number)
+    before = part.read_bytes()
+    part.write_bytes(junk)
+    found = read_sweep(tmp_path)
+    message = f"^{re.escape(str(part))}: is damaged; delete it, and compute it again with --resume$"
+    for read in (found.counts, found.errors, found.values, found.to_dataframe, lambda: sweep(spec(), tmp_path, jobs=1, resume=True)):
+        with pytest.raises(SocsimError, match=message):
+            read()
+    part.unlink()
+    sweep(spec(), tmp_path, jobs=1, resume=True)
+    assert part.read_bytes() == before
+    assert whole.counts() == (3, 0)
+
+
+def test_damage_within_a_part_and_several_of_them(tmp_path: Path) -> None:
+    sweep(spec(), tmp_path, jobs=1)
+    parts = [tmp_path / "points" / part_name(number) for number in (1, 2)]
+    for part in parts:
+        content = part.read_bytes()
+        part.write_bytes(content[:4] + b"\xff" * 200 + content[204:])  # what is at its end says that all is well
+    with pytest.raises(SocsimError, match=rf"^{re.escape(str(parts[0]))}: is damaged, and so are 1 more; delete them, and compute them"):
+        read_sweep(tmp_path).values()
+    (tmp_path / "timings" / part_name(0)).write_bytes(b"junk")
+    with pytest.raises(SocsimError, match=r"timings.part-000000\.parquet: is damaged; delete it; nothing is computed from durations$"):
+        read_sweep(tmp_path).timings()
 
 
 def test_unknown_columns(result: SweepResult) -> None:
