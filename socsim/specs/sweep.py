@@ -59,6 +59,7 @@ class Axis(Spec):
         description="field, such as soc.dram.peak_bytes_per_s, or several that take the same value"
     )
     name: str = Field("", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$", description="column of the table; empty: the path")
+    label: str = Field("", description="what figures call it; empty: its name")
     values: tuple[Value, ...] | None = Field(None, min_length=1, description="what it takes")
     start: Annotated[float | int | None, BeforeValidator(no_truth), AfterValidator(_check_size)] = Field(
         None, description="first value of a range"
@@ -154,4 +155,9 @@ class SweepSpec(Spec):
             raise ValueError(f"axis '{sampled[0]}' is a range without points: give it points, or say in [sample] how to draw from it")
         if self.sample is not None and not sampled:
             raise ValueError("sample has nothing to draw: every axis has values or points")
+        if self.sample is not None and self.sample.method == "saltelli":
+            others = [f"axis '{column}' has values or points" for column in columns if column not in sampled]
+            others += ["there are constraints"] if self.constraints else []
+            if others:
+                raise ValueError(f"sample method 'saltelli' needs ranges without points on all axes and no constraints, but {others[0]}")
         return self

@@ -124,14 +124,9 @@ def sensitivity(result: SweepResult, metric: str) -> list[Index]:
     spec, where = result.plan.spec, str(result.folder)
     if metric not in result.numbers:
         raise unknown_name(f"metric of {where}", metric, result.numbers)
-    needed = 'sensitivity indices need [sample] method = "saltelli", no other axes and no constraints'
     if spec.sample is None or spec.sample.method != "saltelli":
         found = "no [sample]" if spec.sample is None else f'method = "{spec.sample.method}"'
-        raise SocsimError(f"{where}: the sweep has {found}; {needed}")
-    others = [axis.column for axis in spec.axes if not axis.sampled]
-    if others or spec.constraints:
-        found = f"axis '{others[0]}', which is not sampled" if others else f"constraint '{spec.constraints[0]}'"
-        raise SocsimError(f"{where}: the sweep has {found}; {needed}")
+        raise SocsimError(f'{where}: the sweep has {found}; sensitivity indices need [sample] method = "saltelli"')
     values = result.values([metric])[metric].astype(np.float64)
     done, failed = result.counts()
     missing = int(np.isnan(values).sum())

@@ -19,7 +19,7 @@ from socsim.errors import SocsimError, unknown_name
 from socsim.sweeps.evaluation import FAILED, OK
 from socsim.sweeps.metrics import METRICS
 from socsim.sweeps.plan import Plan
-from socsim.sweeps.store import POINTS, TIMINGS, count_points, open_parts, read_record, reading
+from socsim.sweeps.store import POINTS, RECORD, TIMINGS, count_points, open_parts, read_record, reading
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +103,8 @@ def read_sweep(folder: str | Path) -> SweepResult:
     folder = Path(folder)
     record = read_record(folder)
     if record is None:
-        raise SocsimError(f"{folder}: holds no sweep; a folder that 'socsim sweep' wrote has a record.json")
+        what = f"its {RECORD} is broken" if (folder / RECORD).exists() else f"a folder that 'socsim sweep' wrote has a {RECORD}"
+        raise SocsimError(f"{folder}: holds no sweep; {what}")
     if not any((folder / POINTS).glob("*.parquet")):
         raise SocsimError(f"{folder}: has no points yet; continue with 'socsim sweep ... --resume'")
     return SweepResult(folder, record)

@@ -145,8 +145,8 @@ CHUNKS: dict[str, Any] = {"path": "chunk_tokens", "values": [16, 32]}
     [
         ({"sample": None, "axes": [CHUNKS]}, None, "has no .sample.; .*saltelli"),
         ({"sample": {"method": "sobol", "points": 2}}, None, "has method = .sobol.; .*saltelli"),
-        ({"axes": [*SPEEDS, CHUNKS]}, 1, "axis 'chunk_tokens', which is not sampled"),
-        ({"constraints": ["soc.processors.npu.speed < 9"]}, 1, "constraint 'soc.processors.npu.speed < 9'"),
+        ({"axes": [*SPEEDS, CHUNKS]}, 1, "on all axes and no constraints, but axis 'chunk_tokens' has values or points"),
+        ({"constraints": ["soc.processors.npu.speed < 9"]}, 1, "on all axes and no constraints, but there are constraints"),
         ({"sample": {"method": "saltelli", "points": 32}}, 1, "need all 128 points; 2 are done, 0 of these failed"),
         ({"base": BASE | {"chunk_tokens": 999999}}, None, "need all 32 points; 32 are done, 32 of these failed"),
     ],

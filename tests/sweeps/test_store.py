@@ -253,3 +253,12 @@ def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     for place in ("file", "file/below"):
         with pytest.raises(SocsimError, match=r"file.*: cannot be written: (File exists|Not a directory)$"):
             sweep(load_plan(spec()), tmp_path / place, jobs=1)
+
+
+def test_words_may_change_between_two_parts(tmp_path: Path) -> None:
+    axis = {"path": "chunk_tokens", "values": [16, 32, 64]}
+    sweep(spec(axis, description="first thoughts"), tmp_path, jobs=1, limit=1)
+    done = sweep(spec(axis | {"label": "chunk length"}, description="second thoughts"), tmp_path, jobs=1, resume=True)
+    assert done.counts() == (3, 0)
+    with pytest.raises(SocsimError, match=r"now: spec\.axes\.0\.name was , is chunk$"):
+        sweep(spec(axis | {"name": "chunk"}), tmp_path, jobs=1, resume=True)
