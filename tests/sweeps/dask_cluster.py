@@ -15,6 +15,7 @@ from pathlib import Path
 from survival import ENVIRONMENT, until
 
 LOCAL = ("--host", "127.0.0.1", "--no-dashboard")
+PATIENCE = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
 
 
 @dataclass
@@ -38,7 +39,10 @@ class Cluster:
 
 @contextmanager
 def cluster(folder: Path, *options: str, workers: int = 2) -> Iterator[Cluster]:
-    """Start a scheduler and workers of one thread each, which work in a folder; options are those of the workers."""
+    """Start a scheduler and workers of one thread each, which work in a folder; options are those of the workers.
+
+    A task that has killed two workers is given up.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "scheduler.json"
     result = Cluster(folder)
@@ -58,7 +62,7 @@ def _start(folder: Path, kind: str, *arguments: str) -> subprocess.Popen[bytes]:
     """Start a process with a group of its own, to which the worker of a nanny belongs too."""
     command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *arguments]
     with (folder / f"{kind}.log").open("ab") as log:
-        return subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=ENVIRONMENT, start_new_session=True)
+        return subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=ENVIRONMENT | PATIENCE, start_new_session=True)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -85,7 +85,7 @@ def until(holds: Callable[[], object], what: str) -> None:
     last = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < last, f"{what}: not within {PATIENCE_S:g} s"
-        time.sleep(0.0005)
+        time.sleep(0.002)
 
 
 def parts(out: Path) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -21,7 +22,11 @@ from socsim.sweeps.evaluation import run_batch, surroundings
 from socsim.sweeps.store import part_name
 from socsim.version import __version__
 
+OTHER_CODE = {"code_sha256": "0" * 64}
+HERE = f"the worker on {socket.gethostname()}"
 POINTS = 200
+FEW = 40
+"""Points where nothing is killed at a moment of its own."""
 DEADLY = """
 import os
 from pathlib import Path
@@ -46,42 +51,57 @@ def local(spec: Path) -> dict[str, bytes]:
     return points_bytes(sweep(spec, spec.parent / "local", jobs=1).folder)
 
 
-@pytest.fixture(scope="module")
-def nannies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(tmp_path_factory.mktemp("nannies"), "--nanny") as there:
-        yield there
+def test_a_cluster_computes_the_same_and_refuses_another_socsim(
+    spec: Path, local: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Then a point kills the workers that Dask tries it on, which nannies start again, until Dask gives up."""
+    with cluster(tmp_path / "cluster", "--nanny") as there:
+        done = complete(spec, tmp_path / "out", "--cluster", there.address)
+        assert (done.returncode, f"{POINTS} of {POINTS} points in" in done.stdout) == (0, True), done.stderr
+        assert points_bytes(tmp_path / "out") == local
+        monkeypatch.setattr(execution, "surroundings", lambda plan: surroundings(plan) | OTHER_CODE)
+        with pytest.raises(SystemExit) as stop:
+            main(["sweep", str(spec), "-o", str(tmp_path / "other"), "--cluster", there.address])
+        assert stop.value.code == 2
+        assert capsys.readouterr().err.splitlines() == [
+            f"socsim: small: 0 of {POINTS} points",
+            f"socsim: error: {HERE} has other code of socsim {__version__} than the client; install the same on both",
+        ]
+        assert parts(tmp_path / "other") == set()
+        (there.folder / "fatal.py").write_text(DEADLY)
+        (there.folder / "deadly").touch()
+        done = complete(deadly_spec(tmp_path / "deadly"), tmp_path / "killed", "--cluster", there.address)
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("socsim: small: ")]
+    assert len(errors) == 1, done.stderr
+    assert errors[0].startswith("socsim: error: a worker or the way to it was lost (KilledWorker: ")
 
 
-@pytest.mark.parametrize("nanny", [True, False])
-def test_a_cluster_computes_the_same(nanny: bool, spec: Path, local: dict[str, bytes], tmp_path: Path, nannies: Cluster) -> None:
-    if nanny:
-        done = complete(spec, tmp_path / "out", "--cluster", nannies.address)
-    else:
-        with cluster(tmp_path / "cluster", "--no-nanny") as there:
-            done = complete(spec, tmp_path / "out", "--cluster", there.address)
-    assert (done.returncode, f"{POINTS} of {POINTS} points in" in done.stdout) == (0, True), done.stderr
-    assert points_bytes(tmp_path / "out") == local
-
-
-def test_a_killed_worker_costs_a_batch(spec: Path, local: dict[str, bytes], tmp_path: Path) -> None:
-    """The other worker repeats what was lost."""
+def test_a_killed_worker_costs_a_batch_and_a_killed_cluster_is_one_line(spec: Path, local: dict[str, bytes], tmp_path: Path) -> None:
+    """The other worker repeats what was lost, until it is killed, too, and then the scheduler."""
     out = tmp_path / "out"
-    with cluster(tmp_path / "cluster", "--no-nanny") as there, started(spec, out, "--cluster", there.address) as process:
-        until(lambda: len(parts(out)) >= 5, "parts")
-        there.workers[0].kill()
-        told = process.communicate(timeout=60)[1]
-        assert process.returncode == 0, told
+    with cluster(tmp_path / "cluster", "--no-nanny") as there:
+        with started(spec, out, "--cluster", there.address) as process:
+            until(lambda: len(parts(out)) >= 5, "parts")
+            there.workers[0].kill()
+            told = process.communicate(timeout=60)[1]
+            assert process.returncode == 0, told
         assert there.workers[1].poll() is None
-    assert [line for line in told.splitlines() if not line.startswith("socsim: small: ")] == []
-    assert points_bytes(out) == local
+        assert [line for line in told.splitlines() if not line.startswith("socsim: small: ")] == []
+        assert points_bytes(out) == local
+        killed_cluster(there, spec, local, tmp_path / "another", workers_first=True)
 
 
-@pytest.mark.parametrize("first", ["workers", "scheduler"])
-def test_a_killed_cluster_is_one_line_and_no_loss(first: str, spec: Path, local: dict[str, bytes], tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    with cluster(tmp_path / "cluster", "--no-nanny") as there, started(spec, out, "--cluster", there.address) as process:
+def test_a_killed_scheduler_is_one_line_and_no_loss(spec: Path, local: dict[str, bytes], tmp_path: Path) -> None:
+    with cluster(tmp_path / "cluster", "--no-nanny", workers=1) as there:
+        killed_cluster(there, spec, local, tmp_path / "out", workers_first=False)
+
+
+def killed_cluster(there: Cluster, spec: Path, local: dict[str, bytes], out: Path, *, workers_first: bool) -> None:
+    """Kill a cluster while it computes, and continue without."""
+    with started(spec, out, "--cluster", there.address) as process:
         until(lambda: len(parts(out)) >= 5, "parts")
-        if first == "workers":
+        if workers_first:
             for worker in there.workers:
                 worker.kill()
                 worker.wait()
@@ -97,19 +117,7 @@ def test_a_killed_cluster_is_one_line_and_no_loss(first: str, spec: Path, local:
     assert points_bytes(out) == local
 
 
-def test_a_point_that_kills_every_worker_of_a_cluster_is_one_line(tmp_path: Path, nannies: Cluster) -> None:
-    """Dask tries it on several workers, which nannies start again, and gives up."""
-    spec = deadly_spec(tmp_path)
-    (nannies.folder / "fatal.py").write_text(DEADLY)
-    (nannies.folder / "deadly").touch()
-    done = complete(spec, tmp_path / "out", "--cluster", nannies.address)
-    assert done.returncode == 2
-    errors = [line for line in done.stderr.splitlines() if not line.startswith("socsim: small: ")]
-    assert len(errors) == 1, done.stderr
-    assert errors[0].startswith("socsim: error: a worker or the way to it was lost (KilledWorker: ")
-
-
-def test_a_point_that_kills_its_process_loses_no_other(tmp_path: Path) -> None:
+def test_a_point_that_kills_its_process_loses_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec, out = deadly_spec(tmp_path), tmp_path / "out"
     (tmp_path / "deadly").touch()
     done = complete(spec, out, "--jobs", "2")
@@ -119,21 +127,26 @@ def test_a_point_that_kills_its_process_loses_no_other(tmp_path: Path) -> None:
     assert errors[0].startswith("socsim: error: a worker or the way to it was lost (BrokenProcessPool: ")
     assert errors[0].endswith("; what is done is kept: continue with --resume")
     kept = points_bytes(out)
-    assert 0 < len(kept) <= POINTS // 2
+    assert 0 < len(kept) <= FEW // 2
     (tmp_path / "deadly").unlink()
-    assert complete(spec, out, "--jobs", "2", "--resume").returncode == 0
-    assert complete(spec, tmp_path / "healthy", "--jobs", "1").returncode == 0
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "fatal", raising=False)
+    sweep(spec, out, jobs=1, resume=True)
     found = points_bytes(out)
-    assert found == points_bytes(tmp_path / "healthy")
+    assert found == points_bytes(sweep(spec, tmp_path / "healthy", jobs=1).folder)
     assert {name: found[name] for name in kept} == kept
 
 
 def deadly_spec(folder: Path) -> Path:
+    spec = write_spec(folder, FEW, more=', "engine.scheduler" = "fatal:deadly"')
     (folder / "fatal.py").write_text(DEADLY)
-    return write_spec(folder, POINTS, more=', "engine.scheduler" = "fatal:deadly"')
+    return spec
 
 
-def test_threads_and_processes_of_ones_own_compute_the_same(spec: Path, local: dict[str, bytes], tmp_path: Path) -> None:
+def test_threads_and_processes_of_ones_own_compute_the_same(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, FEW)
+    expected = points_bytes(sweep(spec, tmp_path / "expected", jobs=1).folder)
+
     def executors() -> Iterator[Executor]:
         yield ThreadPoolExecutor(3)
         yield ProcessPoolExecutor(1, get_context("spawn"))
@@ -142,12 +155,8 @@ def test_threads_and_processes_of_ones_own_compute_the_same(spec: Path, local: d
         with executor:
             result = sweep(spec, tmp_path / str(number), executor=executor, jobs=3)
             assert executor.submit(abs, -1).result() == 1  # it is its owner who ends it
-        assert result.counts() == (POINTS, 0)
-        assert points_bytes(result.folder) == local
-
-
-OTHER_CODE = {"code_sha256": "0" * 64}
-HERE = f"the worker on {socket.gethostname()}"
+        assert result.counts() == (FEW, 0)
+        assert points_bytes(result.folder) == expected
 
 
 @pytest.mark.parametrize(
@@ -163,21 +172,6 @@ def test_workers_with_another_socsim_refuse(client: dict[str, Any], message: str
         run_batch(plan.to_json(), 0, surroundings(plan) | client)
     assert str(refused.value) == message
     assert run_batch(plan.to_json(), 0, surroundings(plan)).number == 0
-
-
-def test_a_cluster_with_another_socsim_refuses(
-    spec: Path, tmp_path: Path, nannies: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    monkeypatch.setattr(execution, "surroundings", lambda plan: surroundings(plan) | OTHER_CODE)
-    with pytest.raises(SystemExit) as stop:
-        main(["sweep", str(spec), "-o", str(tmp_path), "--cluster", nannies.address])
-    assert stop.value.code == 2
-    told = capsys.readouterr().err.splitlines()
-    assert told == [
-        f"socsim: small: 0 of {POINTS} points",
-        f"socsim: error: {HERE} has other code of socsim {__version__} than the client; install the same on both",
-    ]
-    assert parts(tmp_path) == set()
 
 
 def test_no_cluster_at_the_address(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

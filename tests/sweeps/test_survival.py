@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from survival import ENVIRONMENT, POINTS, children, command, complete, is_alive, parts, points_bytes, stamps, started, until, write_spec
+from survival import ENVIRONMENT, POINTS, children, command, is_alive, parts, points_bytes, stamps, started, until, write_spec
 
 from socsim.cli import main
 from socsim.errors import SocsimError
@@ -33,12 +33,20 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(spec: Path) -> dict[str, bytes]:
     """Return the points of a sweep that ran in one process to its end."""
-    out = spec.parent / "undisturbed"
-    done = complete(spec, out, "--jobs", "1")
-    assert done.returncode == 0, done.stderr
-    found = points_bytes(out)
+    found = points_bytes(sweep(spec, spec.parent / "undisturbed", jobs=1).folder)
     assert len(found) == POINTS
     return found
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a sweep of fewer points, for what happens at a certain one."""
+    return write_spec(tmp_path_factory.mktemp("few"), 24)
+
+
+@pytest.fixture(scope="module")
+def few_undisturbed(few: Path) -> dict[str, bytes]:
+    return points_bytes(sweep(few, few.parent / "undisturbed", jobs=1).folder)
 
 
 @ON_LINUX
@@ -59,9 +67,9 @@ def test_kills_at_any_moment_change_nothing(spec: Path, undisturbed: dict[str, b
         assert len(kept) < len(now) < POINTS
         assert {name: now[name] for name in kept} == kept
         kept = now
-    done = complete(spec, out, "--jobs", "2", "--resume")
-    assert done.returncode == 0, done.stderr
-    assert f"{len(kept)} of {POINTS} points" in done.stderr  # where it went on
+    told = list[tuple[int, int]]()
+    sweep(spec, out, jobs=1, resume=True, progress=lambda *counts: told.append(counts))
+    assert (told[0], told[-1]) == ((len(kept), 0), (POINTS, 0))  # where it went on, and its end
     assert points_bytes(out) == undisturbed
     assert {name: stamps(out)[name] for name in kept} == kept
 
@@ -89,15 +97,17 @@ sweep(sys.argv[1], sys.argv[2], jobs=1)
 
 
 @pytest.mark.parametrize(("step", "call"), [("writing", 21), ("writing", 22), ("flushing", 24), ("renaming", 1), ("renaming", 24)])
-def test_a_kill_within_a_commit_leaves_it_undone(step: str, call: int, spec: Path, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+def test_a_kill_within_a_commit_leaves_it_undone(
+    step: str, call: int, few: Path, few_undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
     """Durations are written before points, so odd and even calls are those of either; the first ones are those of spec and record."""
-    arguments = [sys.executable, "-c", DYING.format(step=STEPS[step]), str(spec), str(tmp_path), str(call)]
+    arguments = [sys.executable, "-c", DYING.format(step=STEPS[step]), str(few), str(tmp_path), str(call)]
     assert subprocess.run(arguments, check=False, env=ENVIRONMENT).returncode == -signal.SIGKILL
     left = {name for name in os.listdir(tmp_path / "points") if name.endswith(".parquet")} if call > 1 else set()  # noqa: PTH208
-    assert left == set(sorted(undisturbed)[: len(left)])
+    assert left == set(sorted(few_undisturbed)[: len(left)])
     assert len(left) == (10 if call > 1 else 0)
-    sweep(spec, tmp_path, jobs=1, resume=True)
-    assert points_bytes(tmp_path) == undisturbed
+    sweep(few, tmp_path, jobs=1, resume=True)
+    assert points_bytes(tmp_path) == few_undisturbed
     assert not list(tmp_path.rglob("*.partial"))
 
 
@@ -154,7 +164,7 @@ def full_disk(*_: Any, **__: Any) -> None:
 @pytest.mark.parametrize("step", ["writing", "flushing"])
 @pytest.mark.parametrize("call", [15, 16])
 def test_a_full_disk_is_one_line_and_no_loss(
-    step: str, call: int, spec: Path, undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    step: str, call: int, few: Path, few_undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     """The disk is full when durations (odd calls) or points (even) are written."""
     (tmp_path / store.POINTS).mkdir()
@@ -173,16 +183,16 @@ def test_a_full_disk_is_one_line_and_no_loss(
 
     monkeypatch.setattr(owner, name, written)
     with pytest.raises(SystemExit) as stop:
-        main(["sweep", str(spec), "-o", str(tmp_path), "--jobs", "1"])
+        main(["sweep", str(few), "-o", str(tmp_path), "--jobs", "1"])
     assert stop.value.code == 2
     told = [line for line in capsys.readouterr().err.splitlines() if "points" not in line or "error" in line]
     part = tmp_path / ("timings" if call % 2 else "points") / "part-000007.parquet"
     assert told == [f"socsim: error: {part}: cannot be written: No space left on device"]
-    assert sorted(points_bytes(tmp_path)) == sorted(undisturbed)[:7]
+    assert sorted(points_bytes(tmp_path)) == sorted(few_undisturbed)[:7]
     assert not list(tmp_path.rglob("*.partial"))
     monkeypatch.undo()
-    sweep(spec, tmp_path, jobs=1, resume=True)
-    assert points_bytes(tmp_path) == undisturbed
+    sweep(few, tmp_path, jobs=1, resume=True)
+    assert points_bytes(tmp_path) == few_undisturbed
 
 
 FULL = """
