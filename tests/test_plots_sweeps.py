@@ -171,6 +171,22 @@ def test_names_have_color_and_marker() -> None:
     assert [part.get_offsets().tolist() for part in panels(figure)[0].collections][2:] == [[[1.0, 5.0], [3.0, 1.0]], [[2.0, 3.0]]]
 
 
+def test_the_line_of_a_front_is_no_color_of_a_category_and_joins_several_points() -> None:
+    bound = column("bottleneck", ["NPU", "DRAM", "NPU", "NPU", "DRAM"])
+    for color, expected in ((bound, "black"), (None, FRONT)):
+        figure = pareto(*POINTS, ON_FRONT, color=color, step="post")
+        assert [line.get_color() for line in panels(figure)[0].lines] == [expected]
+        assert figure.legends[0].legend_handles[0].get_color() == expected  # type: ignore[union-attr]
+    others: Any = pareto(*POINTS, ON_FRONT, color=bound).legends[0].legend_handles[1]
+    assert (others.get_markerfacecolor(), others.get_markeredgecolor()) == ("white", "black")
+    alone: Any = pareto(*POINTS, np.arange(5) == 2, color=bound, step="post")
+    assert not alone.axes[0].lines
+    assert legend(alone)[0] == "front: 1 point"
+    assert alone.legends[0].legend_handles[0].get_linestyle() == "None"
+    twice: Any = pareto(column("x", [1.0, 1.0]), column("y", [2.0, 2.0]), np.array([True, True]), step="post")
+    assert not twice.axes[0].lines
+
+
 def test_parallel_lines_run_through_their_values_best_on_top() -> None:
     shown = [column("a", [1.0, 10.0, 100.0], log=True), column("b", ["x", "z", "y"], order=("x", "y", "z")), column("c", [0, 5, 10])]
     figure = parallel(shown, column("time (s)", [3.0, 1.0, 2.0]))
@@ -183,6 +199,15 @@ def test_parallel_lines_run_through_their_values_best_on_top() -> None:
     reverse: Any = parallel(shown, column("speed", [3.0, 1.0, 2.0]), larger_is_better=True).axes[0]
     assert reverse.collections[-1].get_segments()[-1][:, 1].tolist() == [0.0, 0.0, 0.0]
     assert luminance(to_rgba(reverse.collections[-1].get_edgecolor()[-1])[:3]) < 0.2
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_numbers_stand_beside_their_axis_however_far_the_next_one_is(count: int) -> None:
+    figure = parallel([column("a", [0.0, 5.0, 10.0])] * count, column("t", [1.0, 2.0, 3.0]))
+    figure.draw_without_rendering()
+    ax: Any = figure.axes[0]
+    across = ax.transData.transform([(0.0, 0.0), (ax.texts[0].get_position()[0], 0.0)])[:, 0]
+    assert 0.03 < np.diff(across)[0] / figure.dpi < 0.07
 
 
 def test_thousands_of_lines_share_the_ink() -> None:
@@ -202,6 +227,7 @@ def test_the_axis_that_matters_most_is_on_top_of_a_tornado() -> None:
     assert ax.lines[0].get_xdata() == [60.0, 60.0]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first is on top
     assert all(float(text) >= 0.0 for text in ticks(ax.xaxis))
+    assert not tornado(SWINGS, None, "time (ms)").axes[0].lines  # bars of different points have no mean in common
 
 
 def test_shares_have_intervals() -> None:
@@ -213,6 +239,11 @@ def test_shares_have_intervals() -> None:
         [0.3, 0.7], [0.4, 0.8], [-0.05, 0.25], [0.2, 0.8],
     ]  # fmt: skip
     assert ax.get_xlim()[0] < -0.05
+    assert [line.get_xdata() for line in ax.lines if len(set(line.get_xdata())) == 1 and line.get_linestyle() == "-"] == [[0.0, 0.0]]
+    assert not ax.spines["left"].get_visible()  # which would stand beside that at 0
+    above: Any = shares([INDICES[1]], "time").axes[0]
+    assert above.spines["left"].get_visible()
+    assert above.get_xlim()[0] == 0.0
     assert legend(figure) == ["alone", "in total"]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from socsim.cli.sweep import metric_text, values_text
-from socsim.cli.units import field_unit, scale
+from socsim.cli.units import digits, field_unit, scale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,13 @@ def name_of(column: str, axes: Mapping[str, Axis]) -> str:
 
 
 def scaled(column: str, values: NDArray[Any], axes: Mapping[str, Axis], *, log: bool) -> tuple[str, float]:
-    """Return the label of a column and the divisor of its numbers, so that they have few digits.
+    """Return the label of a column and the divisor of its numbers, so that they have few digits."""
+    name, (unit, factor) = name_of(column, axes), unit_of(column, values, axes, log=log)
+    return (name if unit in ("", name.rpartition(" ")[2]) else f"{name} ({unit})"), factor
+
+
+def unit_of(column: str, values: NDArray[Any], axes: Mapping[str, Axis], *, log: bool) -> tuple[str, float]:
+    """Return the unit of a column, with its prefix, and the divisor of its numbers.
 
     Parameters
     ----------
@@ -61,20 +67,18 @@ def scaled(column: str, values: NDArray[Any], axes: Mapping[str, Axis], *, log: 
     log
         Whether the numbers stand on a logarithmic axis.
     """
-    name = name_of(column, axes)
     if column not in axes and column.endswith(PERCENTAGES):
-        return f"{name} (%)", 0.01
+        return "%", 0.01
     axis = axes.get(column)
     if values.dtype.kind not in "if" or not len(values):  # such as chunk_tokens = [64, "auto"]
-        unit = field_unit(axis.paths[0], 1.0).replace("ratio", "") if axis is not None else ""
-        return (f"{name} ({unit})" if unit else name), 1.0
+        return field_unit(axis.paths[0], 1.0).replace("ratio", "") if axis is not None else "", 1.0
     if axis is not None and axis.relative:
-        return f"{name} (factor)", 1.0
+        return "factor", 1.0
     low, high = float(abs(values).min()), float(abs(values).max())
     unit = field_unit(axis.paths[0] if axis is not None else column, high).replace("ratio", "")
     factor, prefixed = scale((low * high) ** 0.5 if log else high, unit)
     prefixed = "\N{MICRO SIGN}" + prefixed[1:] if prefixed != unit and prefixed.startswith("u") else prefixed
-    return (f"{name} ({prefixed})" if prefixed else name), factor
+    return prefixed, factor
 
 
 def column_of(points: Slice, name: str, rows: NDArray[Any]) -> Column:
@@ -116,6 +120,14 @@ def text_of(points: Slice, column: str, row: int) -> str:
     """Return a value of a point with its unit."""
     value = points.values(column)[row]
     return metric_text(column, float(value)) if column in points.result.numbers else axis_text(value)
+
+
+def ends_text(ends: tuple[Any, Any], factor: float) -> str:
+    """Return a value of an axis, or the ends of a group of values, as they stand on an axis."""
+    if not all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends):
+        return axis_text(ends[0])
+    texts = [digits(end if factor == 1.0 else end / factor, 3, trim=True) for end in ends]
+    return texts[0] if ends[0] == ends[1] else " to ".join(texts)
 
 
 def place_text(points: Slice, row: int, axes: Sequence[str]) -> str:

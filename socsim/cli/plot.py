@@ -24,7 +24,7 @@ Kinds:
             (ttft_s, prefill_energy_j, peak_memory_bytes; the first two; the third)
   parallel  a line for each point through all columns: --objective for these, --color
             (axes with several values and the metrics of pareto, ttft_s)
-  tornado   how far each axis moves a metric on average; for saltelli samples its share in the variance: --y
+  tornado   how far each axis moves a metric on average, other axes alike; for saltelli samples its share in the variance: --y
             (ttft_s)
 
 \b
@@ -60,10 +60,13 @@ def plot_command(
 
     COLUMN is an axis or a metric by its name, or by the last parts of it if these are unambiguous: speed for soc.processors.npu.speed.
     Line and heatmap show the best point over all axes that are neither drawn nor fixed by --at: that with the least, or of speeds and
-    utilizations most, of the metric that is shown, else of ttft_s.
+    utilizations most, of the metric that is shown, else of ttft_s. Axes that say what is run, such as model or prompt_tokens, are no
+    choice: each of several values has to be drawn, or one fixed.
     """
     if kind not in KIND_NAMES:
         raise unknown_name("--kind", kind, KIND_NAMES)
+    if columns not in (None, 1, 2):
+        raise SocsimError(f"--columns: is {columns}; allowed: 1, 2")
     path = output or folder / f"{kind}.png"
     from socsim.cli.plot_kinds import KINDS, Request
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from socsim.cli.console import one_line
-from socsim.cli.labels import axis_column, axis_text, column_of, name_of, place_text, scaled, text_of
-from socsim.cli.plot_options import axis_of, favorites, metric_of, resolve
+from socsim.cli.labels import axis_column, column_of, ends_text, name_of, place_text, scaled, short_name, text_of, unit_of
+from socsim.cli.plot_options import axis_of, check_choices, favorites, metric_of, resolve
 from socsim.cli.sweep import metric_text
 from socsim.cli.tables import make_table
-from socsim.cli.units import digits
 from socsim.errors import SocsimError
 
 if TYPE_CHECKING:
@@ -48,12 +47,13 @@ def draw_line(points: Slice, request: Request, console: Console) -> Any:
     y = metric_of(points, "--y", request.y)
     series = None if request.color is None else resolve(points.result, "--color", request.color, points.result.axes)
     if request.color is None:
-        free = [axis for axis in points.varying if axis not in points.companions(x)]
+        free = sorted((axis for axis in points.varying if axis not in points.companions(x)), key=lambda axis: not points.is_workload(axis))
         series = next((axis for axis in free if len(points.levels(axis)) <= SERIES), None)
     if series == x:
         raise SocsimError(f"--color '{x}': is the horizontal axis already")
     drawn = [x] if series is None else [x, series]
     best = Best(points, drawn, y)
+    check_choices(best, "--x or --color")
     order = [y] if series is None else [series, y]
     table = make_table([*order[:-1], f"best {y}", "at"], 0)
     for row in best.by([series] if series else []):
@@ -80,6 +80,7 @@ def draw_heatmap(points: Slice, request: Request, console: Console) -> Any:
     if x == y or color in (x, y):
         raise SocsimError(f"--x '{x}', --y '{y}', --color '{color}': should be three different columns")
     best = Best(points, [x, y], color if color in points.result.numbers else metric_of(points, "--color", None))
+    check_choices(best, "--x or --y")
     row = int(best.by([])[0])
     shown = list(dict.fromkeys([best.metric, color]))
     table = make_table(["best cell", *shown], 0)
@@ -157,20 +158,42 @@ def draw_tornado(points: Slice, request: Request, console: Console) -> Any:
         except SocsimError as error:
             one_line("note", f"no sensitivity indices, means instead: {error}")
     values = points.values(metric).astype(np.float64)
-    found = swings({axis: points.values(axis) for axis in points.varying}, values)
+    crossed = [axis for axis in points.varying if not points.axes[axis].sampled]
+    found = swings({axis: points.values(axis) for axis in points.varying}, values, crossed)
     if not found:
-        raise SocsimError(f"{points.result.folder}: no axis has several values at these points, so that there is nothing to compare")
+        raise SocsimError(f"{points.result.folder}: no axis has several values at the same values of all others: nothing to compare")
     table = make_table(["axis", f"least mean {metric}", "at", "largest mean", "at"], 0)
-    axes = {axis.column: axis for axis in points.result.plan.spec.axes}
-    label, factor = scaled(metric, values[~np.isnan(values)], axes, log=False)
+    label, factor = scaled(metric, values[~np.isnan(values)], points.axes, log=False)
     bars = list[Bar]()
     for each in found:
-        ends = (each.least, _place(each.least_at), each.largest, _place(each.largest_at))
-        table.add_row(each.axis, metric_text(metric, ends[0]), ends[1], metric_text(metric, ends[2]), ends[3])
-        bars.append(Bar(_named(points, each.axis), ends[0] / factor, ends[1], ends[2] / factor, ends[3]))
+        log, column = points.is_log(each.axis), points.values(each.axis)
+        name, divisor = scaled(each.axis, column, points.axes, log=log)
+        unit = unit_of(each.axis, column, points.axes, log=log)[0]
+        low, high = ends_text(each.least_at, divisor), ends_text(each.largest_at, divisor)
+        row = each.axis if not unit or each.axis.endswith(f"_{unit}") else f"{each.axis} ({unit})"
+        table.add_row(row, metric_text(metric, each.least), low, metric_text(metric, each.largest), high)
+        bars.append(Bar(name, each.least / factor, low, each.largest / factor, high))
     console.print(table)
+    alike = not _tell_left_out(points, metric, {each.axis: each.points for each in found}, console)
     console.print(f"mean {metric} of all: {metric_text(metric, float(np.nanmean(values)))}")
-    return tornado(bars, float(np.nanmean(values)) / factor, label, columns=request.columns)
+    return tornado(bars, float(np.nanmean(values)) / factor if alike else None, label, columns=request.columns)
+
+
+def _tell_left_out(points: Slice, metric: str, compared: Mapping[str, int], console: Console) -> bool:
+    """Print how many points have no counterpart at other values of an axis, and why; return whether there are any."""
+    total, result = len(points.known([metric])), points.result
+    counts = {axis: total - compared.get(axis, 0) for axis in points.varying}
+    parts = [f"{short_name(result, axis)} {count:,}" for axis, count in counts.items() if count]
+    if not parts:
+        return False
+    done, failed = result.counts()
+    reasons = [f"{failed:,} failed"] * bool(failed) + ["constraints leave some out"] * bool(result.plan.spec.constraints)
+    reasons += ["some are not done yet"] * (done < result.record["points"])
+    reasons += [f"some have no {metric}"] * (total < len(points.values(metric)))
+    why = f" ({', '.join(reasons)})" if reasons else ""
+    told = f"not compared, of {total:,} points: {', '.join(parts)}; their counterparts at other values of the axis are missing{why}"
+    console.print(told, soft_wrap=True)
+    return True
 
 
 def _tell(best: Best, console: Console) -> None:
@@ -253,11 +276,6 @@ def _drawn(points: Slice, request: Request, objectives: Sequence[str]) -> tuple[
 def _named(points: Slice, axis: str) -> str:
     """Return the name of an axis for people."""
     return name_of(axis, {each.column: each for each in points.result.plan.spec.axes})
-
-
-def _place(ends: tuple[Any, Any]) -> str:
-    """Return a value of an axis, or the ends of a group of values."""
-    return axis_text(ends[0]) if ends[0] == ends[1] else " to ".join(digits(end, 3, trim=True) for end in ends)
 
 
 KINDS: dict[str, tuple[Callable[[Slice, Request, Any], Any], tuple[str, ...], int]] = {

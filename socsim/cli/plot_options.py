@@ -12,7 +12,7 @@ from socsim.errors import SocsimError, did_you_mean
 
 if TYPE_CHECKING:
     from socsim.sweeps import SweepResult
-    from socsim.sweeps.slices import Slice
+    from socsim.sweeps.slices import Best, Slice
 
 FAVORITES = ("ttft_s", "prefill_energy_j", "peak_memory_bytes")
 """Metrics that figures show unless told otherwise."""
@@ -59,11 +59,49 @@ def resolve(result: SweepResult, option: str, name: str, allowed: Sequence[str])
     """
     found = [column for column in allowed if column == name] or [column for column in allowed if column.endswith(f".{name}")]
     if not found:
+        _check_kind(result, option, name, allowed)
         hint = did_you_mean(name, {*allowed, *(column.rpartition(".")[2] for column in allowed)})
         raise SocsimError(f"unknown {option} of {result.folder}: '{name}'{hint}; allowed: {', '.join(allowed) or 'none'}")
     if len(found) > 1:
         raise SocsimError(f"{option} '{name}': is the end of {' and '.join(found)}; name the whole column")
     return found[0]
+
+
+def _check_kind(result: SweepResult, option: str, name: str, allowed: Sequence[str]) -> None:
+    """Tell a column that is there, but not of the kind that an option takes, from one that is not.
+
+    Raises
+    ------
+    SocsimError
+        It is such a column.
+    """
+    column = next((each for each in (*result.axes, *result.metrics) if each == name or each.endswith(f".{name}")), None)
+    if column is None:
+        return
+    listed, is_axis = ", ".join(allowed) or "none", column in result.axes
+    if not is_axis and set(allowed) <= set(result.axes):
+        raise SocsimError(f"{option} '{name}': is a metric; {option} needs an axis: {listed}")
+    if column not in result.numbers and result.values([column])[column].dtype.kind not in "if":
+        raise SocsimError(f"{option} '{name}': is text; {option} needs numbers: {listed}")
+    if is_axis and set(allowed) <= set(result.metrics):
+        raise SocsimError(f"{option} '{name}': is an axis; {option} needs a metric: {listed}")
+
+
+def check_choices(best: Best, options: str) -> None:
+    """Check that what is best is not looked for among different work, of which the least would be best.
+
+    Raises
+    ------
+    SocsimError
+        An axis that is neither drawn nor fixed says what is run.
+    """
+    points = best.points
+    for axis in best.others:
+        if points.is_workload(axis):
+            raise SocsimError(
+                f"axis '{axis}': says what is run, so that none of its values is best; "
+                f"choose one with --at {axis}=VALUE, or draw it with {options}; values: {_listed(points, axis)}"
+            )
 
 
 def axis_of(points: Slice, option: str, name: str | None, taken: Sequence[str]) -> str:
@@ -121,6 +159,11 @@ def _level(points: Slice, axis: str, value: str, text: str) -> Any:
         found = [each for each in listed if value == axis_text(each)]
         found += [each for each in listed if repr(written[each]) == repr(parse_value(value))]  # True is 1, but is not written so
     if not found:
-        shown = values_text(listed) if len(listed) > LISTED else ", ".join(axis_text(each, plain=numbers) for each in listed)
-        raise SocsimError(f"--at '{text}': axis '{axis}' has no value '{value}'; allowed: {shown}")
+        raise SocsimError(f"--at '{text}': axis '{axis}' has no value '{value}'; allowed: {_listed(points, axis)}")
     return found[0]
+
+
+def _listed(points: Slice, axis: str) -> str:
+    """Return the values of an axis as ``--at`` takes them, some of many."""
+    listed, numbers = points.levels(axis), points.values(axis).dtype.kind in "if"
+    return values_text(listed) if len(listed) > LISTED else ", ".join(axis_text(each, plain=numbers) for each in listed)

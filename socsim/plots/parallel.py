@@ -31,6 +31,8 @@ INK = 60.0
 """Lines of which all may be opaque; more share as much ink."""
 TEXT_SIZE, CHARACTER_IN = 6.5, 0.058
 BAR_IN = 0.9
+TICK_IN, TEXT_IN = 0.025, 0.045
+"""Length of a tick, and how far its number is from the axis."""
 
 
 def parallel(shown: Sequence[Column], color: Column, *, larger_is_better: bool = False, columns: int = 2) -> Figure:
@@ -98,6 +100,7 @@ def _set_axes(ax: Axes, shown: Sequence[Column], ticks: Sequence[Sequence[tuple[
     last = len(shown) - 1
     ax.set(xlim=(-0.02 * last, last * (1.0 + 0.1)), ylim=(-0.04, 1.04), yticks=[])
     room = (WIDTH_IN[columns] - BAR_IN) / (len(shown) + 0.2)
+    unit = (WIDTH_IN[columns] - BAR_IN) / (1.12 * last)  # inches from an axis to the next
     ax.spines[["left", "bottom"]].set_visible(False)
     ax.xaxis.tick_top()
     ax.set_xticks(range(len(shown)), [textwrap.fill(each.label, max(int(room / CHARACTER_IN), 4)) for each in shown], fontsize=7)
@@ -105,7 +108,7 @@ def _set_axes(ax: Axes, shown: Sequence[Column], ticks: Sequence[Sequence[tuple[
     for place, written in enumerate(ticks):
         ax.axvline(place, color="black", linewidth=0.6, zorder=4)
         for height, text in written:
-            ax.plot([place, place + 0.03], [height, height], color="black", linewidth=0.6, zorder=4)
+            ax.plot([place, place + TICK_IN / unit], [height, height], color="black", linewidth=0.6, zorder=4)
             box = {"facecolor": "white", "alpha": 0.75, "linewidth": 0.0, "pad": 0.6}
             fitting = textwrap.fill(text, max(int(0.8 * room / CHARACTER_IN), 4))
-            ax.text(place + 0.05, height, fitting, fontsize=TEXT_SIZE, va="center", ha="left", zorder=5, bbox=box)
+            ax.text(place + TEXT_IN / unit, height, fitting, fontsize=TEXT_SIZE, va="center", ha="left", zorder=5, bbox=box)

@@ -23,6 +23,8 @@ from socsim.plots.style import STYLE, check_columns
 Array = NDArray[Any]
 
 GREY, FRONT = "#999999", "#D55E00"
+NEUTRAL = "black"
+"""Of the front's line among categories, one of which may have the usual color."""
 OTHERS: dict[str, Any] = {"s": 5.0, "linewidths": 0.0, "zorder": 2}
 BEST: dict[str, Any] = {"s": 18.0, "linewidths": 0.6, "edgecolors": "black", "zorder": 4}
 ALPHAS = (0.5, 0.25)
@@ -57,15 +59,17 @@ def pareto(
         raise SocsimError("pareto: there are no points to draw")
     styles = category_looks(color) if color is not None and color.is_text else {}
     colors, markers = _points_looks(front, color, styles)
-    handles = _pareto_legend(front, color, styles, joined=step is not None)
+    joined = step is not None and len(set(zip(x.values[front].tolist(), y.values[front].tolist(), strict=True))) > 1
+    line: dict[str, Any] = {"color": NEUTRAL if styles else FRONT, "linewidth": 0.9} if joined else {"linestyle": ""}
+    handles = _pareto_legend(front, color, styles, line)
     with matplotlib.style.context(STYLE):
         lines_of_legend = legend_lines([str(handle.get_label()) for handle in handles], columns)
         figure, (ax,) = sheet(1, 1, HEIGHT_IN, columns, lines_of_legend)
         number_axis(ax.xaxis, x)
         number_axis(ax.yaxis, y)
-        if step:
+        if joined:
             order = np.lexsort((y.values[front], x.values[front]))
-            ax.plot(x.values[front][order], y.values[front][order], drawstyle=f"steps-{step}", color=FRONT, linewidth=0.9, zorder=3)
+            ax.plot(x.values[front][order], y.values[front][order], drawstyle=f"steps-{step}", zorder=3, **line)
         for part, style in ((~front, OTHERS), (front, BEST)):
             alpha = ALPHAS[int(part.sum()) > MANY] if style is OTHERS else 1.0
             for marker in dict.fromkeys(markers[part].tolist()):
@@ -90,19 +94,18 @@ def _points_looks(front: NDArray[np.bool_], color: Column | None, styles: Mappin
     return np.array([to_rgba(styles[name].color) for name in names]), np.array([styles[name].marker for name in names])
 
 
-def _pareto_legend(front: NDArray[np.bool_], color: Column | None, styles: Mapping[str, Look], *, joined: bool) -> list[Artist]:
+def _pareto_legend(front: NDArray[np.bool_], color: Column | None, styles: Mapping[str, Look], line: Mapping[str, Any]) -> list[Artist]:
     """Return the entries of the legend: front, others, categories."""
     count, others = int(front.sum()), int((~front).sum())
-    face: dict[str, Any] = {"markerfacecolor": FRONT if color is None else "white", "markeredgecolor": "black", "markeredgewidth": 0.6}
-    line: dict[str, Any] = {"color": FRONT, "linewidth": 0.9} if joined else {"linestyle": ""}
+    hollow: dict[str, Any] = {"markerfacecolor": "white", "markeredgecolor": "black", "markeredgewidth": 0.6}  # stands for any color
+    face = hollow if color is not None else hollow | {"markerfacecolor": FRONT}
     handles: list[Artist] = [
         Line2D([], [], marker="o", markersize=4.2, label=f"front: {count:,} point{'s' if count > 1 else ''}", **face, **line)
     ]
     plain_point: dict[str, Any] = {"linestyle": "", "markeredgewidth": 0.0}
     if others:
-        handles.append(
-            Line2D([], [], marker="o", markersize=2.2, color=GREY, label=f"{others:,} other{'s' if others > 1 else ''}", **plain_point)
-        )
-    for name, look in styles.items():
-        handles.append(Line2D([], [], marker=look.marker, markersize=3.6, color=look.color, label=name, **plain_point))
+        look: dict[str, Any] = {"color": GREY, **plain_point} if color is None else {"linestyle": "", **hollow, "markeredgewidth": 0.4}
+        handles.append(Line2D([], [], marker="o", markersize=2.2, label=f"{others:,} other{'s' if others > 1 else ''}", **look))
+    for name, own in styles.items():
+        handles.append(Line2D([], [], marker=own.marker, markersize=3.6, color=own.color, label=name, **plain_point))
     return handles

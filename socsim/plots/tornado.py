@@ -49,8 +49,10 @@ class Share(NamedTuple):
     total_margin: float
 
 
-def tornado(bars: Sequence[Bar], mean: float, label: str, *, columns: int = 1) -> Figure:
+def tornado(bars: Sequence[Bar], mean: float | None, label: str, *, columns: int = 1) -> Figure:
     """Draw how far each axis moves a metric around its mean, the farthest on top, with values of the axis at both ends.
+
+    There is no mean where bars are averages of different points.
 
     Raises
     ------
@@ -62,11 +64,13 @@ def tornado(bars: Sequence[Bar], mean: float, label: str, *, columns: int = 1) -
     with matplotlib.style.context(STYLE):
         for row, bar in enumerate(ranked):
             ax.barh(row, bar.largest - bar.least, left=bar.least, height=0.62, facecolor=COLOR, **EDGE)
-        ax.axvline(mean, color="black", linewidth=0.8)
+        if mean is not None:
+            ax.axvline(mean, color="black", linewidth=0.8)
         ax.set_xlabel(f"average {label}")
         ax.xaxis.set_major_locator(MaxNLocator(5))
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-        low, high = min([mean, *(bar.least for bar in ranked)]), max([mean, *(bar.largest for bar in ranked)])
+        means = [] if mean is None else [mean]
+        low, high = min([*means, *(bar.least for bar in ranked)]), max([*means, *(bar.largest for bar in ranked)])
         fit_labels(figure)  # which settles how wide the panel is
         ends: list[list[float]] = [[], []]
         for row, bar in enumerate(ranked):
@@ -107,7 +111,9 @@ def shares(axes: Sequence[Share], label: str, *, columns: int = 1) -> Figure:
         low = min(0.0, *(each.first - each.first_margin for each in ranked), *(each.total - each.total_margin for each in ranked))
         high = max(1.0, *(each.total + each.total_margin for each in ranked), *(each.first + each.first_margin for each in ranked))
         ax.set_xlim(1.05 * low, 1.05 * high)
-        ax.axvline(0.0, color="black", linewidth=0.6)
+        if low < 0.0:  # the line at 0 is the axis
+            ax.spines["left"].set_visible(False)
+            ax.axvline(0.0, color="black", linewidth=0.6)
         ax.set_xlabel(f"share in the variance of {label}")
         handles = [
             Patch(facecolor=look.color, hatch=look.hatch, label=name, **EDGE) for name, look in (("alone", FIRST), ("in total", TOTAL))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -187,6 +187,7 @@ class Swing:
     least_at: tuple[Any, Any]
     largest: float
     largest_at: tuple[Any, Any]
+    points: int
 
     @property
     def width(self) -> float:
@@ -194,8 +195,10 @@ class Swing:
         return self.largest - self.least
 
 
-def swings(axes: Mapping[str, Array], values: Array) -> list[Swing]:
+def swings(axes: Mapping[str, Array], values: Array, crossed: Collection[str] = ()) -> list[Swing]:
     """Return how far a metric moves with each axis by itself, on average over the others; the farthest first.
+
+    Each has the number of points that were compared.
 
     Parameters
     ----------
@@ -204,17 +207,34 @@ def swings(axes: Mapping[str, Array], values: Array) -> list[Swing]:
         each; an axis with one value is left out.
     values
         The metric at these points; those where it is NaN do not count.
+    crossed
+        Axes whose values all stand with the same combinations of the others, but for points that are missing. Only combinations that are
+        there for all values count, else a value would be judged by what is left beside it; an axis without any is left out.
     """
     known = ~np.isnan(values)
+    leveled = {name: levels(column[known]) for name, column in axes.items()}
     found = list[Swing]()
     for name, column in axes.items():
-        places, group = _groups(column[known])
+        others = [level for other, level in leveled.items() if other != name]
+        kept = known.copy()
+        if name in crossed:
+            kept[known] = _complete(len(leveled[name][0]), leveled[name][1], others)
+        places, group = _groups(column[kept])
         if len(places) < 2:
             continue
-        means = np.bincount(group, weights=values[known]) / np.bincount(group)
+        means = np.bincount(group, weights=values[kept]) / np.bincount(group)
         low, high = int(np.argmin(means)), int(np.argmax(means))
-        found.append(Swing(name, float(means[low]), places[low], float(means[high]), places[high]))
+        found.append(Swing(name, float(means[low]), places[low], float(means[high]), places[high], len(group)))
     return sorted(found, key=lambda swing: -swing.width)
+
+
+def _complete(count: int, level: NDArray[np.int64], others: Sequence[tuple[list[Any], NDArray[np.int64]]]) -> Mask:
+    """Return which points are of combinations of other axes that are there for all values of one."""
+    combination = np.zeros(len(level), dtype=np.int64)
+    for listed, each in others:
+        combination = np.unique(combination * max(len(listed), 1) + each, return_inverse=True)[1]
+    there = np.unique(combination * max(count, 1) + level) // max(count, 1)
+    return np.asarray(np.bincount(there, minlength=1)[combination] == count)
 
 
 def _groups(column: Array) -> tuple[list[tuple[Any, Any]], NDArray[np.int64]]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from socsim.errors import SocsimError
 from socsim.specs import Axis
 from socsim.sweeps.analysis import best_points, levels
+from socsim.sweeps.plan import full_path
 from socsim.sweeps.results import SweepResult
 
 Array = NDArray[Any]
@@ -74,6 +75,11 @@ class Slice:
         if self.axes[axis].sampled:
             return (axis,)
         return tuple(next(each.values for each in self.result.plan.dimensions if axis in each.values))
+
+    def is_workload(self, axis: str) -> bool:
+        """Return whether an axis, or one that advances with it, says what is run rather than how it is built or run."""
+        paths = (path for each in self.companions(axis) for path in self.axes[each].paths)
+        return any(full_path(path).partition(".")[0] in ("model", "run") for path in paths)
 
     def is_log(self, axis: str) -> bool:
         """Return whether the values of an axis are numbers that are equal factors apart."""

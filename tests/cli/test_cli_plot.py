@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from socsim.cli.plot_kinds import KINDS
 from socsim.cli.plot_options import slice_at
 from socsim.cli.sweep import metric_text
 from socsim.plots import pareto
+from socsim.plots.tornado import tornado
 from socsim.specs import Axis
 from socsim.sweeps import SweepResult, read_sweep, sensitivity, sweep
 from socsim.sweeps.slices import Best
@@ -62,6 +64,17 @@ LISTS: dict[str, Any] = {
     "metrics": ["ttft_s"],
 }
 
+WORK: dict[str, Any] = {
+    "base": BASE,
+    "axes": [
+        {"path": "soc.processors.npu.speed", "values": [1.0, 2.0]},
+        {"path": "chunk_tokens", "values": [16, 32]},
+        {"path": "scheduler", "values": ["in-order", "fifo"]},
+        {"path": "prompt_tokens", "values": [32, 1024]},
+    ],
+    "metrics": ["ttft_s"],
+}
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -71,6 +84,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sweep(SALTELLI, folder / "half", jobs=1, limit=16)
     sweep(ZERO, folder / "zero", jobs=1)
     sweep(LISTS, folder / "lists", jobs=1)
+    sweep(WORK, folder / "work", jobs=1)
     sweep(GRID | {"axes": [{"path": "chunk_tokens", "values": [32]}], "constraints": []}, folder / "point", jobs=1)
     return folder
 
@@ -205,14 +219,61 @@ def test_parallel_prints_the_best_points(results: Path, grid: SweepResult, capsy
 
 def test_a_tornado_of_means(results: Path, grid: SweepResult, capsys: pytest.CaptureFixture[str]) -> None:
     lines = plot(capsys, results / "grid", "tornado", "--y", "prefill_energy_j").out.splitlines()
-    means = {
-        speed: np.mean([row["prefill_energy_j"] for row in rows(grid, **{"soc.processors.npu.speed": speed})]) for speed in (0.5, 1.0, 2.0)
-    }
+    at = "soc.processors.npu.speed", "soc.processors.cpu.speed"
+    means = {speed: np.mean([row["prefill_energy_j"] for row in rows(grid, **{at[0]: speed, at[1]: 2.0})]) for speed in (0.5, 1.0, 2.0)}
     every = float(np.mean([row["prefill_energy_j"] for row in rows(grid)]))
     (line,) = [line for line in lines if line.startswith("soc.processors.npu.speed")]
     for speed in (min(means, key=lambda each: means[each]), max(means, key=lambda each: means[each])):
         assert metric_text("prefill_energy_j", means[speed]) in line
+    assert lines[-2] == (  # as cpu.speed 1 is not there at npu.speed 2
+        "not compared, of 20 points: npu.speed 8, cpu.speed 4; their counterparts at other values of the axis are missing "
+        "(10 failed, constraints leave some out)"
+    )
     assert lines[-1] == f"mean prefill_energy_j of all: {metric_text('prefill_energy_j', every)}"
+
+
+def test_ends_of_a_tornado_have_the_units_of_other_figures(
+    results: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = list[Any]()
+
+    def draw(bars: Any, *values: Any, **options: Any) -> Any:
+        drawn.extend(bars)
+        return tornado(bars, *values, **options)
+
+    monkeypatch.setattr(sys.modules["socsim.plots.tornado"], "tornado", draw)  # the package has a function of this name
+    out = plot(capsys, results / "zero", "tornado").out
+    assert "not compared" not in out  # all points are there
+    ends = {bar.name: (bar.least_at, bar.largest_at) for bar in drawn}
+    assert ends == {"prompt (tokens)": ("32", "64"), "NPU launch overhead (ms)": ("0 to 0.0816", "0.918 to 1")}
+    (line,) = [line for line in out.splitlines() if line.startswith("soc.processors.npu.launch_overhead_s (ms)")]
+    assert "0 to 0.0816" in line
+    assert line.endswith("0.918 to 1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "drawing"),
+    [
+        ("heatmap", (), "--x or --y"),
+        ("heatmap", ("--color", "scheduler"), "--x or --y"),
+        ("heatmap", ("--color", "prompt_tokens"), "--x or --y"),  # the shortest would always be best
+        ("line", ("--color", "scheduler"), "--x or --color"),
+    ],
+)
+def test_nothing_is_best_over_what_is_run(
+    results: Path, capsys: pytest.CaptureFixture[str], kind: str, options: tuple[str, ...], drawing: str
+) -> None:
+    words = f"choose one with --at prompt_tokens=VALUE, or draw it with {drawing}; values: 32, 1024\n"
+    assert_refused(capsys, [str(results / "work"), "--kind", kind, *options], "axis 'prompt_tokens': says what is run", words)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("heatmap", ("--at", "prompt_tokens=32")), ("heatmap", ("--y", "prompt_tokens")), ("line", ())]
+)
+def test_what_is_run_is_chosen_or_drawn(results: Path, capsys: pytest.CaptureFixture[str], kind: str, options: tuple[str, ...]) -> None:
+    out = plot(capsys, results / "work", kind, *options).out
+    assert "best over" in out
+    assert "prompt_tokens" not in out.splitlines()[-1]
 
 
 def test_indices_for_saltelli_and_means_while_points_are_missing(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -298,7 +359,7 @@ def test_all_values_that_an_error_lists_are_accepted(results: Path, capsys: pyte
 
 def test_lists_of_allowed_names_have_each_once(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
     numbers = ", ".join(name for name in GRID["metrics"] if name != "bottleneck")
-    assert_refused(capsys, [str(results / "grid"), "--kind", "tornado", "--y", "bottleneck"], f"allowed: {numbers}\n")
+    assert_refused(capsys, [str(results / "grid"), "--kind", "tornado", "--y", "bottleneck"], f"is text; --y needs numbers: {numbers}\n")
     assert_refused(capsys, [str(results / "grid"), "--kind", "line", "--x", "sped"], "did you mean 'speed'")
     words = ("--x: ", "has no axis with several values at these points; allowed: chunk_tokens\n")
     assert_refused(capsys, [str(results / "point"), "--kind", "line"], *words)
@@ -316,6 +377,9 @@ def test_labels_have_units() -> None:
     assert scaled("chunk_tokens", np.array(["64", "auto"], dtype=object), {"chunk_tokens": chunk}, log=False) == ("chunk (tokens)", 1.0)
     dram = Axis(path="soc.dram.peak_bytes_per_s", name="dram", values=(1, 2), relative=True)
     assert scaled("dram", np.array([1, 2]), {"dram": dram}, log=True) == ("DRAM (factor)", 1.0)
+    threads = "soc.processors.cpu.waiting_threads"
+    assert scaled("threads", np.array([1, 2]), {"threads": Axis(name="threads", path=threads, values=(1, 2))}, log=False)[0] == "threads"
+    assert scaled("soc.subgraphs_s", np.array([2.0]), {}, log=False) == ("subgraphs (s)", 1.0)
     assert scaled("bottleneck", np.array(["NPU"], dtype=object), {}, log=False) == ("bottleneck", 1.0)
 
 
@@ -328,7 +392,10 @@ def test_labels_have_units() -> None:
         (["--kind", "line", "--x", "speed"], ["--x 'speed'", "soc.processors.npu.speed and soc.processors.cpu.speed"]),
         (["--kind", "line", "--x", "chunk_tokens", "--color", "chunk_tokens"], ["--color 'chunk_tokens'", "axis already"]),
         (["--kind", "line", "--y", "tpot_s"], ["'tpot_s' has no value"]),
-        (["--kind", "line", "--y", "bottleneck"], ["'bottleneck'", "allowed"]),
+        (["--kind", "line", "--y", "bottleneck"], ["--y 'bottleneck': is text; --y needs numbers: ttft_s, "]),
+        (["--kind", "parallel", "--color", "scheduler"], ["--color 'scheduler': is text; --color needs numbers: ttft_s, "]),
+        (["--kind", "line", "--x", "bottleneck"], ["--x 'bottleneck': is a metric; --x needs an axis: soc.processors.npu.speed, "]),
+        (["--kind", "tornado", "--y", "chunk_tokens"], ["--y 'chunk_tokens': is an axis; --y needs a metric: ttft_s, "]),
         (["--kind", "tornado", "--x", "chunk_tokens"], ["--x: is not for --kind tornado; allowed: --y, --at"]),
         (["--kind", "heatmap", "--objective", "ttft_s"], ["--objective: is not for --kind heatmap"]),
         (["--kind", "heatmap", "--x", "scheduler", "--y", "scheduler"], ["--y 'scheduler'", "three different"]),
@@ -342,7 +409,7 @@ def test_labels_have_units() -> None:
         (["--kind", "line", "--at", "scheduler=fif"], ["has no value 'fif'; allowed: in-order, fifo"]),
         (["--kind", "line", "--at", "chunk_tokens=16", "--at", "chunk_tokens=32"], ["fixed already, at 16"]),
         (["--kind", "line", "--at", "npu.speed=2", "--at", "cpu.speed=1"], ["there is no point at npu.speed=2, cpu.speed=1"]),
-        (["--kind", "line", "--columns", "3"], ["columns is 3; allowed: 1, 2"]),
+        (["--kind", "line", "--columns", "3"], ["--columns: is 3; allowed: 1, 2\n"]),
         (["--kind", "line", "--columns", "one"], ["'one' is no whole number"]),
         (["--kind", "line", "-o", "a.gif"], ["--output 'a.gif': unknown suffix '.gif'; allowed: .png, .pdf, .svg"]),
         (["--kind", "line", "-o", "none/a.png"], ["no such folder 'none'"]),

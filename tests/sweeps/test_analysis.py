@@ -162,9 +162,30 @@ def test_swings_are_differences_of_means() -> None:
     number, alone = np.array([1, 1, 2, 2, 3, 3]), np.array([7.0] * 6)
     values = np.array([1.0, 2.0, 3.0, 4.0, 9.0, np.nan])
     assert swings({"text": text, "number": number, "alone": alone}, values) == [
-        Swing("number", 1.5, (1, 1), 9.0, (3, 3)),
-        Swing("text", 2.0, ("b", "b"), 5.0, ("a", "a")),
+        Swing("number", 1.5, (1, 1), 9.0, (3, 3), 5),
+        Swing("text", 2.0, ("b", "b"), 5.0, ("a", "a"), 5),
     ]
+
+
+def test_values_are_compared_where_all_others_are_alike() -> None:
+    model = np.array(["small", "small", "small", "large", "large"], dtype=object)
+    memory, chunk = np.array([4, 8, 16, 8, 16]), np.array([1, 1, 1, 1, 1])
+    values = np.array([1.0, 2.0, 3.0, 20.0, 50.0])  # the large model does not fit in 4
+    axes = {"model": model, "memory": memory, "chunk": chunk}
+    assert swings(axes, values, crossed=tuple(axes)) == [
+        Swing("model", 2.5, ("small", "small"), 35.0, ("large", "large"), 4),
+        Swing("memory", 1.0, (4, 4), 3.0, (16, 16), 3),
+    ]
+    assert swings(axes, values)[1].largest == 26.5
+    values[0] = np.nan
+    assert [(swing.axis, swing.points) for swing in swings(axes, values, crossed=tuple(axes))] == [("model", 4), ("memory", 4)]
+    values[4] = np.nan  # which leaves the large model at 8 alone
+    assert swings(axes, values, crossed=tuple(axes)) == [
+        Swing("model", 2.0, ("small", "small"), 20.0, ("large", "large"), 2),
+        Swing("memory", 2.0, (8, 8), 3.0, (16, 16), 2),
+    ]
+    values[1] = np.nan
+    assert swings(axes, values, crossed=tuple(axes)) == []
 
 
 def test_many_numbers_are_put_into_ten_groups_as_large() -> None:

@@ -44,6 +44,18 @@ def test_a_slice_has_the_points_that_did_not_fail(result: SweepResult) -> None:
     assert (every.has_values("ttft_s"), every.has_values("tpot_s")) == (True, False)
 
 
+def test_what_is_run_is_no_choice(result: SweepResult, tmp_path: Path) -> None:
+    every = Slice(result, {})
+    assert {axis: every.is_workload(axis) for axis in result.axes} == {NPU: False, CPU: False, "chunk_tokens": False, "run.seed": True}
+    axes = [
+        {"path": NPU, "values": [1.0, 2.0], "link": "both"},
+        {"path": "prompt_tokens", "values": [32, 64], "link": "both"},
+        {"name": "depth", "path": "model.num_hidden_layers", "values": [1, 2]},
+    ]
+    linked = Slice(sweep(SPEC | {"axes": axes}, tmp_path / "linked", jobs=1), {})
+    assert [linked.is_workload(axis) for axis in (NPU, "prompt_tokens", "depth")] == [True, True, True]
+
+
 def test_rows_that_have_a_metric(result: SweepResult) -> None:
     points = Slice(result, {NPU: 2.0})
     assert points.known(["ttft_s", NPU], np.array([3, 5])).tolist() == [3, 5]
