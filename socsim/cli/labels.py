@@ -37,6 +37,8 @@ PERCENTAGES = ("_utilization", "_bubble_rate")
 
 def name_of(column: str, axes: Mapping[str, Axis]) -> str:
     """Return the name of a column for people, without its unit."""
+    if column in axes and axes[column].label:
+        return axes[column].label
     if column in axes and axes[column].name:
         return CAPITALS.get(column, column.replace("_", " "))
     if column in KNOWN:

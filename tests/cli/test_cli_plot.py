@@ -76,6 +76,11 @@ WORK: dict[str, Any] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sweeps")
@@ -377,6 +382,8 @@ def test_labels_have_units() -> None:
     assert scaled("chunk_tokens", np.array(["64", "auto"], dtype=object), {"chunk_tokens": chunk}, log=False) == ("chunk (tokens)", 1.0)
     dram = Axis(path="soc.dram.peak_bytes_per_s", name="dram", values=(1, 2), relative=True)
     assert scaled("dram", np.array([1, 2]), {"dram": dram}, log=True) == ("DRAM (factor)", 1.0)
+    labeled = dram.model_copy(update={"label": "Bandwidth of all"})
+    assert scaled("dram", np.array([1, 2]), {"dram": labeled}, log=True) == ("Bandwidth of all (factor)", 1.0)
     threads = "soc.processors.cpu.waiting_threads"
     assert scaled("threads", np.array([1, 2]), {"threads": Axis(name="threads", path=threads, values=(1, 2))}, log=False)[0] == "threads"
     assert scaled("soc.subgraphs_s", np.array([2.0]), {}, log=False) == ("subgraphs (s)", 1.0)
