@@ -110,7 +110,9 @@ def test_an_interrupted_program_does_not_wait_for_its_threads(tmp_path: Path) ->
         "def main(*_):\n    threading.Thread(target=time.sleep, args=(60,)).start()\n    print('begun', flush=True)\n    time.sleep(60)\n"
     )
     command = [sys.executable, "-m", "socsim", "experiment", str(script), "--out", str(tmp_path / "out")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # What a shell starts in the background inherits that SIGINT is ignored.
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard)  # type: ignore[call-overload]
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGINT)

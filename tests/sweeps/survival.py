@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -50,6 +51,11 @@ def command(spec: Path, out: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "socsim", "sweep", str(spec), "-o", str(out), *options]
 
 
+def hear_ctrl_c() -> None:
+    """Undo what shells do to what they start in the background: its SIGINT is ignored, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def started(spec: Path, out: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     """Start the command in a process group of its own, as a shell does, in the folder of its spec."""
@@ -59,6 +65,7 @@ def started(spec: Path, out: Path, *options: str) -> Iterator[subprocess.Popen[s
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,
         cwd=spec.parent,
         env=ENVIRONMENT,
     )
