@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import Outcome, call, call_well
 
-from socsim.cli.progress import PlainPoints, duration_text
+from socsim.cli.progress import PlainPoints, counted_points, duration_text
 from socsim.sweeps import read_sweep
 from socsim.sweeps.evaluation import run_batch
 
@@ -282,3 +283,15 @@ def test_the_table_counts_names_and_the_rest_of_the_reasons(capsys: pytest.Captu
     assert re.search(r"^bottleneck: \w[\w ]+ \d", out, re.MULTILINE)
     assert re.search(r"^  3 x .*9005", out, re.MULTILINE)
     assert re.search(r"^  6 for other reasons, which are in the column 'error'$", out, re.MULTILINE)
+
+
+def test_a_terminal_sees_a_bar_with_rate_and_failures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if it were one
+    with counted_points("mine", 10) as told:
+        told(2, 0)
+        time.sleep(0.01)
+        told(7, 3)
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+    assert " 7/10 " in shown
+    assert "points/s" in shown
+    assert "3 failed" in shown
