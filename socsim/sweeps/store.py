@@ -25,7 +25,7 @@ from socsim.sweeps.plan import Plan
 SCHEMA_VERSION = 1
 POINTS, TIMINGS, RECORD, SPEC, LOCK = "points", "timings", "record.json", "spec.toml", ".lock"
 PARTIAL = ".partial"
-"""Suffix of a file that is being written."""
+"""Suffix of a file that is being written; its name begins with a dot, so that whoever reads the folder meanwhile passes over it."""
 TYPES: Mapping[str, pa.DataType] = {
     **{"bool": pa.bool_(), "int64": pa.int64(), "float64": pa.float64(), "object": pa.string()},
     **{"int": pa.int64(), "float": pa.float64(), "str": pa.string()},
@@ -225,7 +225,7 @@ def writing(path: Path) -> Iterator[None]:
 @contextmanager
 def _replaced(path: Path) -> Iterator[Path]:
     """Put a file in its place when it is whole, on the disk too; nothing is left of one that is not."""
-    partial = path.with_name(path.name + PARTIAL)
+    partial = path.with_name(f".{path.name}{PARTIAL}")
     try:
         yield partial
         with partial.open("rb") as file:

@@ -219,9 +219,10 @@ def test_one_sweep_at_a_time_writes_there(tmp_path: Path) -> None:
 
 def test_what_an_interrupted_write_left_is_removed(tmp_path: Path) -> None:
     sweep(spec(), tmp_path, jobs=1, limit=1)
-    left = [tmp_path / part / f"{part_name(number)}.partial" for part in ("points", "timings") for number in (0, 1)]
+    left = [tmp_path / part / f".{part_name(number)}.partial" for part in ("points", "timings") for number in (0, 1)]
     for path in left:
         path.write_bytes(b"half a part")
+    assert pq.read_table(tmp_path / "points")["point"].to_pylist() == [0]  # whoever reads the folder passes over them
     (tmp_path / "timings" / part_name(2)).write_bytes(b"one whose points were not written")
     result = sweep(spec(), tmp_path, jobs=1, resume=True)
     assert not any(path.exists() for path in left)

@@ -200,7 +200,7 @@ mount -t tmpfs -o size=400k none "$1" || exit 77
 shift
 "$@"
 echo "exit code $?"
-ls "$PLACE/small"/*
+ls -A "$PLACE/small"/*
 mount -o remount,size=20m "$PLACE"
 "$@" --resume && cp -r "$PLACE/small" "$KEPT"
 """
