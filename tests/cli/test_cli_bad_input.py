@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from command_line import SMALL, call, call_well
+from command_line import COMMANDS, SMALL, call, call_well
 
 from socsim.cli import app, main
 from socsim.cli.files import PLOT_SUFFIXES
@@ -184,22 +184,7 @@ def test_json_holds_no_nan(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_application_is_what_main_runs() -> None:
-    commands = {
-        "run",
-        "compare",
-        "validate",
-        "calibrate",
-        "list",
-        "show",
-        "verify",
-        "accuracy",
-        "experiment",
-        "report",
-        "sweep",
-        "plot",
-        "tune",
-    }
-    assert {command.name for command in app.registered_commands} == commands
+    assert {command.name for command in app.registered_commands} == set(COMMANDS)
 
 
 def test_unknown_fields(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import COMMANDS
 
 import socsim
 from socsim.cli import _exit_code
@@ -43,23 +44,6 @@ def test_help_loads_nothing_heavy() -> None:
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
     assert "typer" in loaded
     assert not loaded & {"pydantic", "numpy", "pandas", "matplotlib", "simpy", "rich", "scipy", "tomlkit"}
-
-
-COMMANDS = (
-    "run",
-    "compare",
-    "validate",
-    "calibrate",
-    "list",
-    "show",
-    "verify",
-    "accuracy",
-    "experiment",
-    "report",
-    "sweep",
-    "plot",
-    "tune",
-)
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
