@@ -9,8 +9,9 @@ import pytest
 
 from socsim.cli import main
 
-COMMANDS = tuple(
-    ["run", "compare", "validate", "calibrate", "list", "show", "verify", "accuracy", "experiment", "report", "sweep", "plot", "tune"]
+COMMANDS = (
+    *("run", "compare", "validate", "calibrate", "list", "show", "verify", "accuracy"),
+    *("experiment", "report", "sweep", "plot", "tune"),
 )
 """All that are registered, apart from those with commands of their own."""
 SMALL = ("--soc", "toy-phone", "--model", "smollm2-135m", "--prompt-tokens", "300")
