@@ -15,6 +15,8 @@ DEPTH_BINS = 8
 
 PUBLISHED = "llm_npu_fig12_outlier_importance.csv"
 OWN = "smollm2_outlier_importance.csv"
+TABLES = (PUBLISHED, OWN)
+"""Tables of ``traces/`` on which task graphs depend."""
 
 
 @lru_cache(maxsize=4)

@@ -186,6 +186,8 @@ def prompt_rows(tuned: Tuned) -> list[dict[str, Any]]:
 
 def print_tuned(console: Console, tuned: Tuned, soc: str) -> None:
     """Print what was found: means, prompts, and what each choice brings."""
+    from socsim.tuning.accuracy import MODEL
+
     usual, best, problem = tuned.usual, tuned.best, tuned.problem
     console.print(f"{problem.engine.name} on {problem.soc.name}, {problem.llm.name}; {tuned.tried} settings tried", style="bold")
     table = make_table(["mean over the workload", "as it is", "tuned", "change"], 3)
@@ -199,7 +201,7 @@ def print_tuned(console: Console, tuned: Tuned, soc: str) -> None:
     table.add_row("largest memory", *memory, f"{signed_percent(100 * (best.peak_memory_bytes / usual.peak_memory_bytes - 1))} %")
     if usual.accuracy_loss_percent is not None:
         losses = [f"{each.accuracy_loss_percent or 0.0:.1f} %" for each in (usual, best)]
-        table.add_row("rise of perplexity (curve of SmolLM2-135M)", *losses, "")
+        table.add_row(f"rise of perplexity (curve of {MODEL})", *losses, "")
     console.print(table)
     if tuned.contributions:
         table = make_table(["choice", "tuned", "gain alone", "loss without"], 2)

@@ -15,7 +15,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from socsim.catalog import trace_path
 from socsim.errors import SocsimError
+from socsim.outliers import TABLES
 from socsim.prefills import Prefills
 from socsim.provenance import code_sha256, files_sha256, versions
 from socsim.runs import build_case, run_case
@@ -50,14 +52,19 @@ class Batch:
         return self.columns["status"].count(FAILED)
 
 
-def surroundings(plan: Plan) -> dict[str, Any]:
-    """Return what must be the same wherever points of a plan are computed: socsim, libraries, and the files of a user's schedulers."""
+def computing() -> dict[str, Any]:
+    """Return what points are computed with: socsim, the shipped tables on which task graphs depend, and libraries."""
     return {
         "socsim": __version__,
         "code_sha256": code_sha256(NOT_COMPUTING),
+        "traces_sha256": files_sha256([(name, trace_path(name)) for name in TABLES]),
         "versions": versions(*LIBRARIES),
-        "schedulers": {name: _source_sha256(name) for name in plan.schedulers if name not in SCHEDULERS},
     }
+
+
+def surroundings(plan: Plan) -> dict[str, Any]:
+    """Return what must be the same wherever points of a plan are computed: `computing`, and the files of a user's schedulers."""
+    return computing() | {"schedulers": {name: _source_sha256(name) for name in plan.schedulers if name not in SCHEDULERS}}
 
 
 def _source_sha256(scheduler: str) -> str:
@@ -101,6 +108,8 @@ def _difference(ours: Mapping[str, Any], client: Mapping[str, Any]) -> str:
         return f"has socsim {ours['socsim']}, the client {client['socsim']}"
     if ours["code_sha256"] != client["code_sha256"]:
         return f"has other code of socsim {ours['socsim']} than the client"
+    if ours["traces_sha256"] != client["traces_sha256"]:
+        return f"has other files in traces/ than the client: {' or '.join(TABLES)}"
     for name, version in ours["versions"].items():
         if version != client["versions"].get(name):
             return f"has {name} {version}, the client {client['versions'].get(name)}"

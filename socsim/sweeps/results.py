@@ -114,5 +114,5 @@ def _as_numpy(column: Any) -> NDArray[Any]:
     """Return a column as numbers, or as objects where it is text."""
     if pa.types.is_integer(column.type) and column.null_count:
         column = column.cast(pa.float64())
-    array: NDArray[Any] = column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy()
+    array: NDArray[Any] = column.to_numpy()
     return array.astype(object) if array.dtype.kind in "OU" else np.asarray(array)

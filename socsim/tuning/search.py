@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from socsim.errors import SocsimError
+from socsim.provenance import code_sha256
+from socsim.sweeps.evaluation import computing
 from socsim.tuning.objective import Outcome, Problem
 from socsim.tuning.space import RATE_STEP, Space
 
 LEAST_GAIN = 1e-6
 ROUNDS = 6
+NOT_SEARCHING = ("calibration", "cli", "experiments", "numerics", "plots", "report")
+"""Parts of the package on which no score depends."""
 
 Told = Callable[[int, int], None]
 """Called with the steps that are done, and how many there are at most."""
@@ -98,12 +102,12 @@ class Search:
         return values
 
     def _identity(self, seed: int) -> str:
-        """Return what makes a search this one."""
-        problem = self.problem
+        """Return what makes a search this one: what is searched, and with which code, as scores are taken from its journal."""
+        problem, code = self.problem, [computing(), code_sha256(NOT_SEARCHING)]
         described = [each.model_dump(mode="json") for each in (problem.soc, problem.llm, problem.engine)]
         limits = [problem.energy_weight, problem.max_memory_bytes, problem.max_accuracy_loss, problem.max_chunk_graphs, seed]
         parameters = {name: list(each.options) for name, each in self.space.parameters.items()}
-        text = json.dumps([described, [list(prompt) for prompt in problem.prompts], limits, parameters], sort_keys=True)
+        text = json.dumps([code, described, [list(prompt) for prompt in problem.prompts], limits, parameters], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -127,7 +131,7 @@ def _open_study(identity: str, storage: Path | None) -> tuple[Any, list[tuple[di
         raise SocsimError(f"--storage '{storage}': is no journal of a search: {type(error).__name__}: {error}") from None
     if names and identity not in names:
         raise SocsimError(
-            f"--storage '{storage}': is of another search (other files, prompts, limits, weight or seed); choose another file"
+            f"--storage '{storage}': is of another search (other files, prompts, limits, weight, seed or socsim); choose another file"
         )
     complete = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     return study, [(trial.params, trial.value) for trial in study.get_trials(deepcopy=False, states=complete)]

@@ -17,6 +17,8 @@ LENGTHS = (32, 64, 128, 256, 512, 1024)
 """Chunk lengths that may be prebuilt (tokens)."""
 MOVABLE = ("attn_norm", "rope", "attention", "attn_residual", "ffn_norm", "activation", "ffn_residual")
 """Operators that may run on the NPU, beside the linears, or with the other float work."""
+SINGLE = {"scheduler": "scheduler", "decode": "decode_processor"}
+"""Field that a group with one parameter sets."""
 RATE_STEP = 0.01
 SHARES_OF_RATE = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the largest pruning rate that are tried one by one."""
@@ -90,10 +92,6 @@ class Space:
         if "pruning" in known:
             known["pruning"] = min(known["pruning"], self.parameters["pruning"].options[-1])
         return known
-
-
-SINGLE = {"scheduler": "scheduler", "decode": "decode_processor"}
-"""Field that a group with one parameter sets."""
 
 
 def make_space(

@@ -229,6 +229,7 @@ def test_a_batch_may_be_empty() -> None:
     [
         ({"socsim": "0.0.1"}, f"has socsim {__version__}, the client 0.0.1; install the same on both"),
         ({"code_sha256": "0000"}, f"has other code of socsim {__version__} than the client; install the same on both"),
+        ({"traces_sha256": "0000"}, r"has other files in traces/ than the client: llm_npu_fig12_outlier_importance\.csv or smollm2_"),
         ({"versions": {"scipy": "0.1"}}, r"has python 3\.\S+, the client None; install the same on both"),
         ({"schedulers": {"wrapped:prepare": "0000"}}, "has another file of scheduler 'wrapped:prepare' than the client; install"),
     ],

@@ -16,7 +16,9 @@ from small_sweeps import CHUNKS, plan, spec
 
 import socsim.sweeps.store as store_module
 from socsim import __version__
+from socsim.catalog import trace_path
 from socsim.errors import SocsimError
+from socsim.outliers import TABLES
 from socsim.sweeps import Plan, load_plan, sweep
 from socsim.sweeps.evaluation import LIBRARIES, Evaluator, surroundings
 from socsim.sweeps.store import Store, part_name
@@ -263,3 +265,13 @@ def test_words_may_change_between_two_parts(tmp_path: Path) -> None:
     assert done.counts() == (3, 0)
     with pytest.raises(SocsimError, match=r"now: spec\.axes\.0\.name was , is chunk$"):
         sweep(spec(axis | {"name": "chunk"}), tmp_path, jobs=1, resume=True)
+
+
+def test_another_table_of_outliers_is_another_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out"
+    sweep(spec(), out, jobs=1, limit=1)
+    for name in TABLES:
+        (tmp_path / name).write_bytes(trace_path(name).read_bytes() + b"# read again\n")
+    monkeypatch.setattr("socsim.sweeps.evaluation.trace_path", lambda name: tmp_path / name)
+    with pytest.raises(SocsimError, match=r"now: traces_sha256 was [0-9a-f]{64}, is [0-9a-f]{64}$"):
+        sweep(spec(), out, jobs=1, resume=True)

@@ -271,6 +271,9 @@ def test_a_search_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.M
     assert resumed.settings == whole.settings
     with pytest.raises(SocsimError, match=r"trials\.log': is of another search"):
         tune(problem(), trials=10, seed=4, storage=storage)
+    monkeypatch.setattr("socsim.tuning.search.computing", lambda: {"socsim": "99.0"})
+    with pytest.raises(SocsimError, match=r"is of another search .*seed or socsim"):
+        tune(problem(), trials=10, seed=3, storage=storage)
 
 
 def test_a_storage_that_is_none(tmp_path: Path) -> None:
