@@ -31,9 +31,12 @@ def swept(spec: Mapping[str, Any], out: Path, *, jobs: int | None = None) -> Swe
     plan = load_plan(spec)
     known = json.dumps(Store(out, plan).record, sort_keys=True).encode()
     folder = out / f"{POINTS}{hashlib.sha256(known).hexdigest()[:12]}"
-    log = logging.getLogger(__name__)
+    log, told = logging.getLogger(__name__), set[int]()
 
     def progress(done: int, failed: int) -> None:  # noqa: ARG001 (failures are in the table)
-        log.info("%s of %s points", f"{done:,}", f"{plan.count:,}")
+        tenth = 10 * done // plan.count
+        if tenth not in told:
+            told.add(tenth)
+            log.info("%s of %s points", f"{done:,}", f"{plan.count:,}")
 
     return sweep(plan, folder, jobs=jobs, resume=True, progress=progress)

@@ -103,7 +103,11 @@ def read_sweep(folder: str | Path) -> SweepResult:
     folder = Path(folder)
     record = read_record(folder)
     if record is None:
-        what = f"its {RECORD} is broken" if (folder / RECORD).exists() else f"a folder that 'socsim sweep' wrote has a {RECORD}"
+        what = (
+            f"its {RECORD} is broken, or that of something else"
+            if (folder / RECORD).exists()
+            else f"a folder that 'socsim sweep' wrote has a {RECORD}"
+        )
         raise SocsimError(f"{folder}: holds no sweep; {what}")
     if not any((folder / POINTS).glob("*.parquet")):
         raise SocsimError(f"{folder}: has no points yet; continue with 'socsim sweep ... --resume'")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from socsim.experiments.swept import POINTS, swept
 
@@ -11,6 +14,12 @@ SPEC: dict[str, Any] = {
     "base": {"soc": "toy-phone", "model": "smollm2-135m", "engine": "llm-npu", "prompt_tokens": 64, "set": {"model.num_hidden_layers": 2}},
     "axes": [{"path": "chunk_tokens", "values": [16, 32]}],
 }
+
+
+def test_progress_is_told_in_tenths(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="socsim.experiments"):
+        swept(SPEC | {"axes": [{"path": "run.seed", "start": 0, "stop": 39, "points": 40}]}, tmp_path, jobs=1)
+    assert [record.getMessage() for record in caplog.records] == [f"{done} of 40 points" for done in range(0, 41, 4)]
 
 
 def test_points_are_computed_once_and_others_are_left_alone(tmp_path: Path) -> None:

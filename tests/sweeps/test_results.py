@@ -153,6 +153,10 @@ def test_folders_that_hold_no_sweep(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "absent"):
         with pytest.raises(SocsimError, match=r"holds no sweep; a folder that 'socsim sweep' wrote has a record\.json$"):
             read_sweep(folder)
+    (tmp_path / "record.json").write_text('{"experiment": "demo"}')
+    with pytest.raises(SocsimError, match=r"holds no sweep; its record\.json is broken, or that of something else$"):
+        read_sweep(tmp_path)
+    (tmp_path / "record.json").unlink()
     sweep(spec(), tmp_path, jobs=1, limit=1)
     for path in (tmp_path / "points").iterdir():
         path.unlink()
