@@ -123,7 +123,7 @@ def _compute(executor: Executor, plan: Plan, numbers: Iterable[int], window: int
     remaining, pending = iter(numbers), set[Future[Batch]]()
     try:
         while True:
-            pending |= {executor.submit(run_batch, text, number, client) for number in islice(remaining, window - len(pending))}
+            pending |= {_submitted(executor, text, number, client) for number in islice(remaining, window - len(pending))}
             if not pending:
                 return
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -132,6 +132,16 @@ def _compute(executor: Executor, plan: Plan, numbers: Iterable[int], window: int
     finally:
         for future in pending:
             future.cancel()
+
+
+def _submitted(executor: Executor, *arguments: Any) -> Future[Batch]:
+    """Ask for a batch; an executor that broke since it was last looked at refuses it, which is one more batch that failed."""
+    try:
+        return executor.submit(run_batch, *arguments)
+    except Exception as error:
+        refused = Future[Batch]()
+        refused.set_exception(error)
+        return refused
 
 
 def _has_failed(future: Future[Batch]) -> bool:

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -216,3 +217,19 @@ def test_batches_that_are_computed_are_kept_when_another_is_lost(spec: Path, tmp
         sweep(spec, tmp_path, executor=Immediate(), jobs=3)
     assert len(parts(tmp_path)) == 6  # of the seven that were asked for at once
     assert part_name(Immediate.LOST) not in parts(tmp_path)
+
+
+class Breaking(Immediate):
+    """Computes when it is asked to, and breaks before one batch is asked for, as a pool of processes does whose worker died just then."""
+
+    def submit(self, function: Any, /, *arguments: Any, **named: Any) -> Future[Any]:
+        if arguments[1] == self.LOST:
+            raise BrokenProcessPool("the pool is not usable anymore")
+        return super().submit(function, *arguments, **named)
+
+
+def test_an_executor_that_breaks_between_batches_is_one_line_and_no_loss(spec: Path, tmp_path: Path) -> None:
+    with pytest.raises(SocsimError, match=r"was lost \(BrokenProcessPool: the pool is not usable anymore\).*what is done is kept"):
+        sweep(spec, tmp_path, executor=Breaking(), jobs=3)
+    assert len(parts(tmp_path)) == 6
+    assert part_name(Breaking.LOST) not in parts(tmp_path)
