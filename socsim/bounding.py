@@ -67,7 +67,7 @@ def ttft_without(result: Result, scheduler: str | Prepare) -> dict[str, float]:
     for name, resource in RESOURCES.items():
         mode = "private" if name == "contention" and memory == "shared" else memory
         costs, expected = result.timeline.costs.without(**resource.free), case.costs.without(**resource.free)
-        timeline = simulate(costs.graph, costs, scheduler, memory=mode, seed=case.run.seed, expected_ns=expected.expected_ns)
+        timeline = simulate(costs.graph, costs, scheduler, memory=mode, seed=case.run.seed, expected=expected)
         ttft_s[name] = int(timeline.end_ns[: costs.graph.prefill_count].max()) / NANOSECONDS + case.preparation.charged_s
     return ttft_s
 

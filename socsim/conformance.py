@@ -12,8 +12,8 @@ from socsim.catalog import load_engine, load_model, load_soc
 from socsim.cost import NANOSECONDS, PARTS, Costs, graph_costs
 from socsim.errors import SocsimError
 from socsim.graph import Operator, Prefix, Subgraph, TaskGraph, Work
-from socsim.schedulers import Choose, Prepare, View, load_scheduler
-from socsim.simulator import simulate
+from socsim.schedulers import Choose, Prepare, View, load_scheduler, prepare_policy
+from socsim.simulator import rehearsals, simulate
 from socsim.specs import Run
 from socsim.workload import prefill_graph
 
@@ -82,7 +82,8 @@ def _play(choose: Choose, costs: Costs, seed: int) -> list[int]:
 def _watched(prepare: Prepare, costs: Costs, seed: int) -> Choose:
     """Prepare a policy and return its choice with every rule checked at every call."""
     graph, expected = costs.graph, list(costs.expected_ns)
-    choose = _call(lambda: prepare(graph, expected, seed), "prepare")
+    rehearse = rehearsals(costs, "shared", seed)
+    choose = _call(lambda: prepare_policy(prepare, graph, expected, seed, rehearse), "prepare")
     if not callable(choose):
         raise SocsimError(f"prepare should return a function choose(ready, view), not {choose!r}")
     _check_unchanged("expected_ns", expected, costs.expected_ns)

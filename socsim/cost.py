@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +27,20 @@ LONGEST_RUN_S = 1e9
 """Work of a run that the clock holds with room to spare: it ends at 9.2e9 s."""
 
 
+class Later(NamedTuple):
+    """Costs of subgraphs that start at some time (ns) of a run or after it, where only their own times are others."""
+
+    from_ns: int
+    costs: Costs
+
+
 @dataclass(frozen=True, eq=False)
 class Costs:
     """Cost of every subgraph of one task graph, and the bandwidths that bound its flows.
 
     `parts_s` has shape (subgraphs, 5), one column for each of `PARTS`; `dram_bytes` has shape (subgraphs,).
     `bandwidth_bytes_per_s` and `hand_over_latency_s` follow the graph's sorted processors; the latency has shape
-    (producers, consumers).
+    (producers, consumers). `later` are the costs of what starts after some time, if these are others.
     """
 
     graph: TaskGraph
@@ -42,6 +49,7 @@ class Costs:
     bandwidth_bytes_per_s: Floats
     achievable_bytes_per_s: float
     hand_over_latency_s: Floats
+    later: Later | None = None
 
     def __post_init__(self) -> None:
         """Refuse costs that whole nanoseconds in 64 bits cannot hold."""
@@ -100,6 +108,27 @@ class Costs:
             return self
         factors = np.random.default_rng(seed).lognormal(0.0, sigma, len(self.graph))
         return replace(self, parts_s=self.parts_s * factors[:, None])
+
+    def with_slowdown(self, processor: str, from_s: float, factor: float) -> Costs:
+        """Return costs in which own times on one processor are `factor` times as long for all that starts at a time or later.
+
+        Raises
+        ------
+        SocsimError
+            No subgraph runs on the processor.
+        """
+        if processor not in self.graph.processors:
+            raise SocsimError(f"run.slowed_processor '{processor}' has no work in this run; allowed: {', '.join(self.graph.processors)}")
+        rows = np.array([subgraph.processor == processor for subgraph in self.graph.subgraphs], dtype=bool)
+        slowed = replace(self, parts_s=np.where(rows[:, None], factor, 1.0) * self.parts_s, later=None)
+        return replace(self, later=Later(round(from_s * NANOSECONDS), slowed))
+
+    def as_started(self, start_ns: NDArray[np.int64]) -> Costs:
+        """Return the costs that subgraphs had that started at some times, of shape (subgraphs,)."""
+        if self.later is None:
+            return self
+        late = start_ns >= self.later.from_ns
+        return replace(self, parts_s=np.where(late[:, None], self.later.costs.parts_s, self.parts_s), later=None)
 
     def without(self, *, parts: tuple[str, ...] = (), processor: str | None = None, dram: bool = False, latency: bool = False) -> Costs:
         """Return costs in which some resource is free, to see what it costs now.

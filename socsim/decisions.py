@@ -11,7 +11,7 @@ from typing import Any
 from socsim.cost import NANOSECONDS
 from socsim.errors import SocsimError
 from socsim.graph import Subgraph, TaskGraph
-from socsim.schedulers import Choose, Prepare, View, load_scheduler
+from socsim.schedulers import Choose, Prepare, Rehearse, View, load_scheduler, prepare_policy
 
 COLUMNS = ("time_s", "processor", "candidates", "choice")
 """When which processor was free, what was ready for it (``name=score; ...`` where the policy has scores), what it took."""
@@ -52,8 +52,8 @@ def decision_log(scheduler: str | Prepare, path: str | Path) -> Iterator[Prepare
         with _writing(path):
             writer.writerow(row)
 
-    def prepare(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:
-        return _logged(policy(graph, expected_ns, seed), graph, write)
+    def prepare(graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse: Rehearse) -> Choose:
+        return _logged(prepare_policy(policy, graph, expected_ns, seed, rehearse), graph, write)
 
     prepare.__name__ = scheduler if isinstance(scheduler, str) else getattr(scheduler, "__name__", type(scheduler).__name__)
     try:

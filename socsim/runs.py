@@ -95,6 +95,9 @@ class Result:
             "operating_point": case.run.operating_point,
             "power_calibration": case.run.power_calibration,
             "duration_noise": case.run.duration_noise,
+            "slowed_processor": case.run.slowed_processor,
+            "slowed_from_s": case.run.slowed_from_s,
+            "slowdown_factor": case.run.slowdown_factor,
             "seed": case.run.seed,
             "event_order": self.timeline.event_order,
             "overrides": dict(case.overrides),
@@ -242,8 +245,10 @@ def run_case(case: Case, scheduler: str | Prepare | None = None, *, peak: bool =
     """Simulate a case under its engine's scheduler, or another one, and summarize it, without the peak power if that is not wanted."""
     run = case.run
     costs = case.costs.with_noise(run.duration_noise, run.seed)
+    if run.slowed_processor is not None:
+        costs = costs.with_slowdown(run.slowed_processor, run.slowed_from_s, run.slowdown_factor)
     timeline = simulate(
-        costs.graph, costs, scheduler or case.engine.scheduler, memory=run.memory, seed=run.seed, expected_ns=case.costs.expected_ns
+        costs.graph, costs, scheduler or case.engine.scheduler, memory=run.memory, seed=run.seed, expected=case.costs
     )
     return Result(case, timeline, summarize(timeline, case.power, run, case.preparation.charged_s, peak=peak))
 

@@ -19,8 +19,10 @@ from socsim.cost import Costs
 from socsim.errors import SocsimError
 from socsim.graph import TaskGraph
 from socsim.memory import make_memory
-from socsim.schedulers import Choose, Prepare, View, load_scheduler
+from socsim.schedulers import Choose, Prepare, Rehearsal, Rehearse, View, load_scheduler, prepare_policy
 from socsim.timeline import Timeline
+
+_NEVER = 1 << 63
 
 
 class _Wake(Event):
@@ -129,6 +131,9 @@ class _Run:
         wake, due, start = self.wake, self.due, self.start
         schedule, stream, arriving = env.schedule, self.memory.start, self.arriving
         fixed_ns, flow_bytes = self.costs.fixed_ns, self.costs.flow_bytes
+        later_from, later_ns = _NEVER, fixed_ns
+        if self.costs.later is not None:
+            later_from, later_ns = self.costs.later.from_ns, self.costs.later.costs.fixed_ns
         total = len(graph)
         queues = list(zip(range(len(running)), ready_of, arriving, strict=True))
         alarms = [-1] * len(running)  # when a free processor's next hand-over is noticed
@@ -163,7 +168,7 @@ class _Run:
                             choice = _take(ready, choice, graph, view)
                         running[processor] = choice
                         start[choice] = now
-                        due[processor] = ends = now + (fixed_ns[choice] or 1)
+                        due[processor] = ends = now + ((fixed_ns if now < later_from else later_ns)[choice] or 1)
                         flow_ends = stream(processor, flow_bytes[choice], now)
                         schedule(wake[processor], NORMAL, (flow_ends if flow_ends > ends else ends) - now)
                         idle = False
@@ -205,6 +210,34 @@ def _some(indices: Sequence[int]) -> str:
     return ", ".join(map(str, indices[:8])) + (", ..." if len(indices) > 8 else "")
 
 
+def rehearsals(expected: Costs, memory: str, seed: int) -> Rehearse:
+    """Return the function that tells a policy what would happen under another one."""
+
+    def rehearse(other: Prepare) -> Rehearsal:
+        run = _Run(expected.graph, expected, prepared(other, expected, memory, seed), memory)
+        run.play()
+        return Rehearsal(run.start, run.end, max(run.end[: expected.graph.prefill_count], default=0))
+
+    return rehearse
+
+
+def prepared(prepare: Prepare, expected: Costs, memory: str, seed: int) -> Choose:
+    """Prepare a policy for a task graph with its expected costs.
+
+    Raises
+    ------
+    SocsimError
+        The policy fails, or returns no function.
+    """
+    try:
+        choose = prepare_policy(prepare, expected.graph, list(expected.expected_ns), seed, rehearsals(expected, memory, seed))
+    except Exception as error:
+        raise _failure(error) from error
+    if not callable(choose):
+        raise SocsimError(f"scheduler's prepare should return a function choose(ready, view), not {choose!r}")
+    return choose
+
+
 def simulate(
     graph: TaskGraph,
     costs: Costs,
@@ -212,7 +245,7 @@ def simulate(
     *,
     memory: str = "shared",
     seed: int = 0,
-    expected_ns: Sequence[int] | None = None,
+    expected: Costs | None = None,
 ) -> Timeline:
     """Play a task graph and return what happened when.
 
@@ -228,23 +261,17 @@ def simulate(
         ``shared``, ``private`` or ``infinite`` DRAM.
     seed
         Passed to the policy.
-    expected_ns
-        Durations that the policy sees; default: the costs' own.
+    expected
+        Costs whose durations the policy sees and plans with; default: the true ones.
 
     Raises
     ------
     SocsimError
         The policy or the mode is unknown; the policy chose what is not ready, or waits although nothing can end it.
     """
-    prepare = load_scheduler(scheduler)
-    try:
-        choose = prepare(graph, list(costs.expected_ns if expected_ns is None else expected_ns), seed)
-    except Exception as error:
-        raise _failure(error) from error
-    if not callable(choose):
-        raise SocsimError(f"scheduler's prepare should return a function choose(ready, view), not {choose!r}")
+    choose = prepared(load_scheduler(scheduler), expected or costs, memory, seed)
     run = _Run(graph, costs, choose, memory)
     run.play()
     name = scheduler if isinstance(scheduler, str) else getattr(scheduler, "__name__", type(scheduler).__name__)
     start, end, stream_end = (np.array(times, dtype=np.int64) for times in (run.start, run.end, run.stream_end))
-    return Timeline(graph, costs, start, end, stream_end, name, memory)
+    return Timeline(graph, costs.as_started(start), start, end, stream_end, name, memory)

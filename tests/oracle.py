@@ -6,6 +6,7 @@ from heapq import heappop, heappush
 
 from socsim.cost import Costs
 from socsim.schedulers import Prepare, View
+from socsim.simulator import prepared
 
 
 def play(costs: Costs, prepare: Prepare, seed: int = 0) -> tuple[list[int], list[int]]:
@@ -15,7 +16,7 @@ def play(costs: Costs, prepare: Prepare, seed: int = 0) -> tuple[list[int], list
     needs = [list(graph.all_predecessors(index)) for index in everything]
     start, end = dict.fromkeys(everything, -1), dict.fromkeys(everything, -1)
     view = View(graph)
-    choose = prepare(graph, costs.expected_ns, seed)
+    choose = prepared(prepare, costs, "infinite", seed)
     instants = [0]
     while instants:
         now = view.now_ns = heappop(instants)

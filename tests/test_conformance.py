@@ -90,7 +90,7 @@ def test_change_of_expected_durations_when_prepared() -> None:
         return lambda ready, view: ready[0]
 
     with pytest.raises(SocsimError, match=r"^scheduler 'prepare' on a random graph \(seed \d+\): changed expected_ns, which is read only$"):
-        check_scheduler(prepare)  # type: ignore[arg-type]
+        check_scheduler(prepare)
 
 
 def test_change_of_expected_durations_when_choosing() -> None:
@@ -102,7 +102,7 @@ def test_change_of_expected_durations_when_choosing() -> None:
         return choose
 
     with pytest.raises(SocsimError, match="changed expected_ns, which is read only"):
-        check_scheduler(prepare)  # type: ignore[arg-type]
+        check_scheduler(prepare)
 
 
 def test_another_schedule_for_the_same_seed() -> None:

@@ -11,7 +11,7 @@ from random_graphs import Row, hand_costs
 from socsim.cost import Costs
 from socsim.errors import SocsimError
 from socsim.graph import Prefix, TaskGraph
-from socsim.schedulers import SCHEDULERS, Choose, Prepare, View
+from socsim.schedulers import SCHEDULERS, Choose, Prepare, Rehearse, View, fifo
 from socsim.simulator import simulate
 
 History = list[tuple[int, int]]
@@ -230,7 +230,8 @@ def test_out_of_order_tie_rules() -> None:
 def test_policies_see_expected_durations_not_true_ones() -> None:
     # Truly 2 takes 30 and 3 takes 5, but the policy expects the reverse, and so runs 0 first.
     costs = hand_costs([("npu", 10, 0, []), ("npu", 10, 0, []), ("cpu", 30, 0, [0]), ("cpu", 5, 0, [1])])
-    timeline = simulate(costs.graph, costs, "out-of-order", expected_ns=[10, 10, 5, 30])
+    expected = hand_costs([("npu", 10, 0, []), ("npu", 10, 0, []), ("cpu", 5, 0, [0]), ("cpu", 30, 0, [1])])
+    timeline = simulate(costs.graph, costs, "out-of-order", expected=expected)
     assert timeline.start_ns.tolist() == [0, 10, 10, 40]
 
 
@@ -261,3 +262,31 @@ def test_choice_that_is_not_ready_is_refused(choice: object) -> None:
 def test_oracle_plays_the_hand_computed_cases() -> None:
     costs = hand_costs([("npu", 10, 0, []), ("cpu", 5, 0, [0]), ("npu", 5, 0, [0]), ("npu", 1, 0, [1])], latency_ns=3)
     assert play(costs, SCHEDULERS["fifo"]) == ([0, 13, 10, 21], [10, 18, 15, 22])
+
+
+def test_policy_that_plans_hears_what_would_happen_with_expected_durations_and_the_same_dram() -> None:
+    heard = []
+
+    def planner(graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse: Rehearse) -> Choose:
+        heard.append(rehearse(fifo))
+        return fifo(graph, expected_ns, seed)
+
+    expected = hand_costs([("npu", 10, 40, []), ("cpu", 20, 40, []), ("cpu", 5, 0, [0])], latency_ns=3)
+    true = expected.with_slowdown("cpu", 0.0, 2.0)
+    timeline = simulate(expected.graph, true, planner, expected=expected)
+    # Both flows share 1 byte/ns: each takes 80 ns.
+    assert heard == [([0, 0, 83], [80, 80, 88], 88)]
+    assert timeline.end_ns.tolist() == [80, 80, 93]
+    simulate(expected.graph, true, planner, expected=expected, memory="private")
+    assert heard[1] == ([0, 0, 43], [40, 40, 48], 48)
+
+
+def test_processor_that_slows_down_in_mid_run() -> None:
+    costs = hand_costs([("npu", 10, 0, []), ("npu", 10, 0, [0]), ("cpu", 10, 0, [0]), ("npu", 10, 60, [1])])
+    slowed = costs.with_slowdown("npu", 10e-9, 3.0)
+    timeline = simulate(costs.graph, slowed, "fifo")
+    assert list(zip(timeline.start_ns.tolist(), timeline.end_ns.tolist(), strict=True)) == [(0, 10), (10, 40), (10, 20), (40, 100)]
+    assert timeline.costs.fixed_ns == [10, 30, 10, 30]
+    assert simulate(costs.graph, timeline.costs, "fifo").end_ns.tolist() == timeline.end_ns.tolist()
+    with pytest.raises(SocsimError, match=r"run\.slowed_processor 'gpu' has no work in this run; allowed: cpu, npu"):
+        costs.with_slowdown("gpu", 0.0, 2.0)

@@ -3,7 +3,8 @@
 A policy is a function ``prepare(graph, expected_ns, seed)`` that is called once and returns ``choose(ready, view)``. That
 is called whenever a processor is free and has ready subgraphs: `ready` holds their indices in rising order (chunk, block,
 stage), so its first is the lowest chunk's. It returns one of them, or None to wait for the next event. Policies see
-expected durations; the simulator holds the true ones.
+expected durations; the simulator holds the true ones. A policy with a fourth parameter, ``rehearse``, plans by simulation:
+``rehearse(other)`` says what would happen under another policy if all durations were as expected.
 """
 
 from __future__ import annotations
@@ -13,20 +14,24 @@ from importlib import import_module
 from typing import Any
 
 from socsim.errors import SocsimError, unknown_name
-from socsim.schedulers.basic import fifo, in_order, lockstep_pairs, sequential
+from socsim.schedulers.basic import fifo, follow, in_order, lockstep_pairs, sequential
 from socsim.schedulers.out_of_order import out_of_order
-from socsim.schedulers.view import Choose, Prepare, View
+from socsim.schedulers.view import Choose, Prepare, Rehearsal, Rehearse, View, prepare_policy
 
 __all__ = [
     "SCHEDULERS",
     "Choose",
     "Prepare",
+    "Rehearsal",
+    "Rehearse",
     "View",
     "fifo",
+    "follow",
     "in_order",
     "load_scheduler",
     "lockstep_pairs",
     "out_of_order",
+    "prepare_policy",
     "scheduler_summary",
     "sequential",
 ]

@@ -33,14 +33,19 @@ def in_order(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:
 
     Source: Xu et al. 2025, Fig 13a.
     """
-    order: list[list[int]] = [[] for _ in graph.processors]
-    for index in sorted(range(len(graph)), key=lambda i: (graph.subgraphs[i].position, graph.subgraphs[i].chunk)):
-        order[graph.processor_index[index]].append(index)
-    taken = [0] * len(order)
+    return follow(graph, sorted(range(len(graph)), key=lambda i: (graph.subgraphs[i].position, graph.subgraphs[i].chunk)))
+
+
+def follow(graph: TaskGraph, order: Sequence[int]) -> Choose:
+    """Take subgraphs in a given order on each processor, and wait for the next one; the order should not contradict dependencies."""
+    queues: list[list[int]] = [[] for _ in graph.processors]
+    for index in order:
+        queues[graph.processor_index[index]].append(index)
+    taken = [0] * len(queues)
 
     def choose(ready: Sequence[int], view: View) -> int | None:
         processor = view.processor
-        following = order[processor][taken[processor]]
+        following = queues[processor][taken[processor]]
         place = bisect_left(ready, following)
         if place == len(ready) or ready[place] != following:
             return None

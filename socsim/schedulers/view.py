@@ -1,8 +1,10 @@
-"""What a policy is, and what it may look at while the simulation runs."""
+"""What a policy is, what it may look at while the simulation runs, and what it may try before."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import signature
+from typing import NamedTuple
 
 from socsim.graph import TaskGraph
 
@@ -33,4 +35,31 @@ class View:
 
 
 Choose = Callable[[Sequence[int], View], int | None]
-Prepare = Callable[[TaskGraph, Sequence[int], int], Choose]
+Prepare = Callable[..., Choose]
+"""A policy: called with the task graph, expected durations (ns) and a seed, and, if it has a parameter of that name, `rehearse`."""
+
+
+class Rehearsal(NamedTuple):
+    """What would happen under some policy if all durations were as expected; one entry for each subgraph (ns)."""
+
+    start_ns: list[int]
+    end_ns: list[int]
+    makespan_ns: int
+    """When the prefill ends."""
+
+
+Rehearse = Callable[[Prepare], Rehearsal]
+"""Simulates the run to come under another policy, DRAM and hand-overs included, with expected durations for the true ones."""
+
+
+def prepare_policy(prepare: Prepare, graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse: Rehearse) -> Choose:
+    """Prepare a policy; one that has a parameter `rehearse` plans by simulation."""
+    more = {"rehearse": rehearse} if _plans(prepare) else {}
+    return prepare(graph, expected_ns, seed, **more)
+
+
+def _plans(prepare: Prepare) -> bool:
+    try:
+        return "rehearse" in signature(prepare).parameters
+    except ValueError:  # something built in, which tells nothing of its parameters
+        return False

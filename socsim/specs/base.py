@@ -20,6 +20,7 @@ def no_truth(value: Any) -> Any:
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(no_truth)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(no_truth)]
+Factor = Annotated[float, Field(ge=1, le=1000), BeforeValidator(no_truth)]
 Fraction = Annotated[float, Field(ge=0, le=1), BeforeValidator(no_truth)]
 Count = Annotated[int, Field(gt=0), BeforeValidator(no_truth)]
 NonNegativeCount = Annotated[int, Field(ge=0), BeforeValidator(no_truth)]

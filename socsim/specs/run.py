@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from socsim.specs.base import Count, NonNegative, NonNegativeCount, Spec
+from socsim.specs.base import Count, Factor, NonNegative, NonNegativeCount, ProcessorName, Spec
 
 
 class Run(Spec):
@@ -23,6 +23,9 @@ class Run(Spec):
     duration_noise: NonNegative = Field(
         0.0, le=5.0, description="sigma of the log-normal factor on true durations; policies see them without"
     )
+    slowed_processor: ProcessorName | None = Field(None, description="processor that slows down in mid-run, of which no policy knows")
+    slowed_from_s: NonNegative = Field(0.0, description="its subgraphs that start at this time or later are slow")
+    slowdown_factor: Factor = Field(1.0, description="how many times as long they then take, waiting for DRAM apart")
     seed: NonNegativeCount = 0
 
     @model_validator(mode="after")
