@@ -182,3 +182,15 @@ def graph_costs(graph: TaskGraph, soc: SoC, engine: Engine, run: Run) -> Costs:
         soc.dram.achievable_bytes_per_s,
         latency,
     )
+
+
+def true_costs(costs: Costs, run: Run) -> Costs:
+    """Return costs with the noise and the slowdown of a run, which policies do not see.
+
+    Raises
+    ------
+    SocsimError
+        No subgraph runs on the processor that slows down.
+    """
+    noisy = costs.with_noise(run.duration_noise, run.seed)
+    return noisy if run.slowed_processor is None else noisy.with_slowdown(run.slowed_processor, run.slowed_from_s, run.slowdown_factor)

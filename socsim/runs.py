@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from socsim.bounds import Bounds, lower_bounds
 from socsim.catalog import load_engine, load_model, load_soc
-from socsim.cost import NANOSECONDS, Costs, graph_costs
+from socsim.cost import NANOSECONDS, Costs, graph_costs, true_costs
 from socsim.errors import SocsimError, did_you_mean
 from socsim.footprint import Footprint, Preparation, check_fits, graph_preparation, memory_footprint, memory_needs
 from socsim.graph import TaskGraph
@@ -63,7 +64,7 @@ class Result:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """One flat record of the run, as printed by ``socsim run --json``; its field names are stable."""
+        """One flat record of the run, which ``socsim run --json`` prints with its `bounds`; its field names are stable."""
         case, footprint = self.case, self.case.footprint
         return {
             "schema_version": SCHEMA_VERSION,
@@ -102,6 +103,11 @@ class Result:
             "event_order": self.timeline.event_order,
             "overrides": dict(case.overrides),
         }
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        """Lower bounds on the makespan under any scheduler, with the true durations."""
+        return lower_bounds(true_costs(self.case.costs, self.case.run), self.case.run.memory)
 
 
 def _split_overrides(overrides: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
@@ -243,13 +249,8 @@ def _least_ttft_s(case: Case) -> float:
 
 def run_case(case: Case, scheduler: str | Prepare | None = None, *, peak: bool = True) -> Result:
     """Simulate a case under its engine's scheduler, or another one, and summarize it, without the peak power if that is not wanted."""
-    run = case.run
-    costs = case.costs.with_noise(run.duration_noise, run.seed)
-    if run.slowed_processor is not None:
-        costs = costs.with_slowdown(run.slowed_processor, run.slowed_from_s, run.slowdown_factor)
-    timeline = simulate(
-        costs.graph, costs, scheduler or case.engine.scheduler, memory=run.memory, seed=run.seed, expected=case.costs
-    )
+    run, costs = case.run, true_costs(case.costs, case.run)
+    timeline = simulate(costs.graph, costs, scheduler or case.engine.scheduler, memory=run.memory, seed=run.seed, expected=case.costs)
     return Result(case, timeline, summarize(timeline, case.power, run, case.preparation.charged_s, peak=peak))
 
 

@@ -154,9 +154,10 @@ def _numbered(log: Path, number: int, case: Case) -> Path:
 def _print(finished: Sequence[Finished], as_json: bool) -> None:
     """Print a comparison as JSON or as a table with each run's conclusion."""
     if as_json:
+        from socsim.cli.report import full_record
         from socsim.runs import SCHEMA_VERSION
 
-        runs = [run.result.record | ({"explain": run.explanation.to_dict()} if run.explanation else {}) for run in finished]
+        runs = [full_record(run.result) | ({"explain": run.explanation.to_dict()} if run.explanation else {}) for run in finished]
         print_json({"schema_version": SCHEMA_VERSION, "runs": runs})
         return
     from socsim.cli.comparison import print_comparison

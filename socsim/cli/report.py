@@ -19,6 +19,8 @@ Row = tuple[str, str, str]
 """What it is, its value with unit, and its name in the record."""
 
 NO_DECODE = "- (one output token)"
+FEW_CHUNKS = 3
+"""With at most as many chunks, processors wait for a good part of the makespan while the first begins and the last ends."""
 
 
 def print_result(console: Console, result: Result) -> None:
@@ -38,6 +40,8 @@ def print_result(console: Console, result: Result) -> None:
             table.add_row(f"  {label}", value, field)
         table.add_section()
     console.print(table)
+    if note := _bound_note(result):
+        console.print(note)
 
 
 BANDS = {
@@ -104,9 +108,25 @@ def _processor_rows(record: Mapping[str, Any]) -> Iterator[Row]:
                 yield f"{name.upper()} {label}", percent(record[field]), field
 
 
+def full_record(result: Result) -> dict[str, Any]:
+    """Return the record of a run, and how far its makespan is above the lower bound, which takes a moment to find."""
+    record, bound_s = result.record, result.bounds.makespan_s
+    return record | {"makespan_lower_bound_s": bound_s, "makespan_gap": record["makespan_s"] / bound_s - 1.0}
+
+
+def _bound_note(result: Result) -> str | None:
+    """Return why the makespan may be above its lower bound whatever the order, if that is likely."""
+    chunks = len(result.case.chunks)
+    if chunks > FEW_CHUNKS or percent(full_record(result)["makespan_gap"]) == percent(0.0):
+        return None
+    few = "one chunk" if chunks == 1 else f"{chunks} chunks"
+    waits = "waits of a processor while the first chunk begins and the last one ends"
+    return f"With {few} the lower bound may be out of reach: {waits} are hardly in it."
+
+
 def groups(result: Result) -> Iterator[tuple[str, list[Row]]]:
     """Return the rows of the table by group."""
-    record = result.record
+    record = full_record(result)
 
     def row(label: str, field: str, unit: str) -> Row:
         value = record[field]
@@ -117,6 +137,8 @@ def groups(result: Result) -> Iterator[tuple[str, list[Row]]]:
         [
             row("time to first token (TTFT)", "ttft_s", "s"),
             row("prefill makespan", "makespan_s", "s"),
+            row("  lower bound in any order", "makespan_lower_bound_s", "s"),
+            ("  above that bound", percent(record["makespan_gap"]), "makespan_gap"),
             row("time per output token (TPOT)", "tpot_s", "s"),
             row("end to end", "e2e_s", "s"),
             row("preparation of graphs", "preparation_s", "s"),

@@ -106,14 +106,15 @@ def simulate_bands(workload: Workload, engine: str, scheduler: str | None) -> di
 
 def _print(result: Result, explanation: Explanation | None, bands: Mapping[str, Band], as_json: bool) -> None:
     """Print a run as JSON or as tables."""
+    from socsim.cli.report import full_record, print_bands, print_result
+
     if as_json:
         more = {"explain": explanation.to_dict()} if explanation else {}
         if bands:
             more["uncertainty"] = {metric: {"p10": band.low, "p50": band.median, "p90": band.high} for metric, band in bands.items()}
-        print_json(result.record | more)
+        print_json(full_record(result) | more)
         return
     from socsim.cli.explanation import print_explanation
-    from socsim.cli.report import print_bands, print_result
 
     console = make_console()
     print_result(console, result)

@@ -28,6 +28,7 @@ _SUFFIXES = (
     ("_factor", "ratio"),
     ("_speeds", "ratio"),
     ("_slowdown", "ratio"),
+    ("_gap", "ratio"),
     ("_w", "W"),
     ("_j", "J"),
     ("_s", "s"),

@@ -11,6 +11,7 @@ from command_line import SMALL, call, call_well
 import socsim
 import socsim.uncertainty
 from socsim.cli.report import describe_chunks
+from socsim.cli.units import quantity
 
 PROMISED = {
     "soc",
@@ -48,8 +49,10 @@ PROMISED = {
 def test_json_is_the_record_of_the_same_run_in_python(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = call_well(capsys, "run", *SMALL, "--output-tokens", "3", "--json")
     result = socsim.run("toy-phone", "smollm2-135m", "llm-npu", prompt_tokens=300, output_tokens=3)
-    assert outcome.json == json.loads(json.dumps(result.record))
-    assert list(outcome.json) == list(result.record)
+    bound_s = result.bounds.makespan_s
+    record = result.record | {"makespan_lower_bound_s": bound_s, "makespan_gap": result.record["makespan_s"] / bound_s - 1}
+    assert outcome.json == json.loads(json.dumps(record))
+    assert list(outcome.json) == list(record)
     assert set(outcome.json) >= PROMISED
     assert outcome.err == ""
 
@@ -97,6 +100,31 @@ def test_table_shows_the_value_of_the_record(capsys: pytest.CaptureFixture[str])
     lines = call_well(capsys, "run", *SMALL).out.splitlines()
     line = next(line for line in lines if line.split()[-1:] == ["prefill_tokens_per_s"])
     assert f"{record['prefill_tokens_per_s']:#.4g} tokens/s" in line
+
+
+def test_table_tells_how_far_the_makespan_is_above_its_lower_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    record = call_well(capsys, "run", *SMALL, "--json").json
+    out = call_well(capsys, "run", *SMALL).out
+    lines = {line.split()[-1]: " ".join(line.split()[:-1]) for line in out.splitlines() if line.strip()}
+    assert lines["makespan_lower_bound_s"].endswith(quantity(record["makespan_lower_bound_s"], "s"))
+    assert lines["makespan_gap"] == f"above that bound {record['makespan_gap'] * 100:.1f} %"
+
+
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        (("--chunk-tokens", "256"), "With 2 chunks the lower bound may be out of reach"),
+        (("--chunk-tokens", "512"), "With one chunk the lower bound may be out of reach"),
+        (("--chunk-tokens", "64"), None),
+        (("--engine", "cpu-only", "--chunk-tokens", "256"), None),  # one processor: the bound is reached
+    ],
+)
+def test_the_lower_bound_is_called_out_of_reach_for_few_chunks(
+    capsys: pytest.CaptureFixture[str], options: tuple[str, ...], note: str | None
+) -> None:
+    out = call_well(capsys, "run", *SMALL, *options).out
+    assert ("the lower bound may be out of reach" in out) == (note is not None)
+    assert note is None or note in out
 
 
 def test_chunk_plans_in_short() -> None:

@@ -66,6 +66,8 @@ def test_percent() -> None:
         ("power.battery-rail.processors.cpu.memory_bound_share", 0.3, "ratio"),
         ("processors.npu.flat_input_slowdown", 1.62, "ratio"),
         ("processors.npu.speed", 1.29, "ratio"),
+        ("makespan_gap", 0.2, "ratio"),
+        ("makespan_lower_bound_s", 0.5, "s"),
         ("processors.gpu.row_bytes_per_s", 4e10, "B/s"),
         ("efficiency.npu.linear", 0.5, "ratio"),
         ("efficiency.npu.weights", None, ""),
