@@ -135,8 +135,8 @@ def tails(graph: TaskGraph, duration_ns: Sequence[int], latency_ns: Sequence[Seq
 def one_machine_ns(jobs: Sequence[Job]) -> int:
     """Return when the last tail behind jobs on one machine ends at the earliest, jobs being allowed to interrupt each other.
 
-    That is Jackson's preemptive schedule: of the jobs that can start, the one with the longest tail runs. No schedule is better, not even
-    one that shares the machine among jobs (Carlier, The one-machine sequencing problem, EJOR 11, 1982, section 4).
+    That is Jackson's preemptive schedule, which no other beats: of the jobs that can start, the one with the longest tail runs (Carlier,
+    The one-machine sequencing problem, European Journal of Operational Research 11, 1982).
     """
     order, waiting, now, best = sorted(jobs), list[list[int]](), 0, 0
     for coming, (head, duration, tail) in enumerate(order):
