@@ -138,21 +138,22 @@ def one_machine_ns(jobs: Sequence[Job]) -> int:
     That is Jackson's preemptive schedule, which no other beats: of the jobs that can start, the one with the longest tail runs (Carlier,
     The one-machine sequencing problem, European Journal of Operational Research 11, 1982).
     """
-    order, waiting, now, best = sorted(jobs), list[list[int]](), 0, 0
-    for coming, (head, duration, tail) in enumerate(order):
+    ranked = sorted(jobs, key=lambda job: -job[2])
+    left, waiting, now, best = [job[1] for job in ranked], list[int](), 0, 0
+    for head, coming in sorted([(job[0], rank) for rank, job in enumerate(ranked)]):
         while waiting and now < head:
             first = waiting[0]
-            if now + first[2] > head:
-                first[2] -= head - now
+            end = now + left[first]
+            if end > head:
+                left[first] = end - head
                 now = head
             else:
                 heappop(waiting)
-                now += first[2]
-                best = max(best, now - first[0])
+                now = end
+                best = max(best, end + ranked[first][2])
         now = max(now, head)
-        heappush(waiting, [-tail, coming, duration])
-    while waiting:
-        negative_tail, _, left = heappop(waiting)
-        now += left
-        best = max(best, now - negative_tail)
+        heappush(waiting, coming)
+    for first in sorted(waiting):
+        now += left[first]
+        best = max(best, now + ranked[first][2])
     return best
