@@ -169,7 +169,7 @@ def graph_preparation(llm: LLM, engine: Engine, soc: SoC, graph: TaskGraph, chun
 
     Building depends on the number of subgraphs, optimizing and loading on the bytes of weights in them. Shared graphs are
     built for each prebuilt chunk length and the one in use; graphs of each chunk once a chunk. An engine that rebuilds
-    pays for building and optimizing before every prompt; freeing comes after it.
+    pays for building and optimizing, once for each chunk length, before every prompt; freeing comes after it.
     """
     cycle: GraphLifeCycle | None = soc.processors["npu"].graph_life_cycle if "npu" in soc.processors else None
     weights = npu_weight_bytes(llm, engine)
@@ -178,9 +178,10 @@ def graph_preparation(llm: LLM, engine: Engine, soc: SoC, graph: TaskGraph, chun
     subgraphs = graph.prefill_positions.get("npu", 0)
     build_s, optimize_s = cycle.build_s_per_subgraph * subgraphs, cycle.optimize_s_per_weight_byte * weights
     once = build_s + optimize_s
+    used = {chunk.rows for chunk in chunks}
     if engine.graph == "rebuilt":
-        return Preparation(cycle.setup_s + once + cycle.free_s, once, build_s, optimize_s)
-    sets = len(chunks) if engine.graph == "per-chunk" else len({*engine.prebuilt_chunk_tokens, *(chunk.rows for chunk in chunks)})
+        return Preparation(cycle.setup_s + len(used) * (once + cycle.free_s), len(used) * once, build_s, optimize_s)
+    sets = len(chunks) if engine.graph == "per-chunk" else len({*engine.prebuilt_chunk_tokens, *used})
     # Chunk lengths share weights where graphs are shared; graphs of each chunk have copies of their own.
     copies = len(chunks) if engine.graph == "per-chunk" else 1
     load_s = cycle.setup_s + copies * weights / cycle.load_bytes_per_s if cycle.load_bytes_per_s is not None else None

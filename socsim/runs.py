@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from socsim.bounds import Bounds, lower_bounds
 from socsim.catalog import load_engine, load_model, load_soc
+from socsim.chunking import Attempt, Plan, best_chunk_tokens, mean_chunk_work_s, usable_lengths
 from socsim.cost import NANOSECONDS, Costs, graph_costs, true_costs
 from socsim.errors import SocsimError, did_you_mean
 from socsim.footprint import Footprint, Preparation, check_fits, graph_preparation, memory_footprint, memory_needs
@@ -130,7 +131,7 @@ def make_case(
     prompt_tokens: int,
     output_tokens: int = 1,
     cached_tokens: int = 0,
-    chunk_tokens: int | str | None = None,
+    chunk_tokens: int | str | Sequence[int] | None = None,
     scheduler: str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Case:
@@ -143,7 +144,7 @@ def make_case(
     prompt_tokens, output_tokens, cached_tokens
         As in `socsim.specs.Run`.
     chunk_tokens
-        Instead of the engine's: a number, ``auto`` or ``prompt``.
+        Instead of the engine's: a number, ``auto``, ``prompt``, or the tokens of each chunk.
     scheduler
         Instead of the engine's.
     overrides
@@ -166,12 +167,12 @@ def make_case(
 
 
 def make_prefill(llm: LLM, engine: Engine, run: Run) -> Prefill:
-    """Build what a run does; `engine.chunk_tokens` is a number or ``prompt``.
+    """Build what a run does; `engine.chunk_tokens` is not ``auto``.
 
     Raises
     ------
     SocsimError
-        A chunk is longer than the model's context.
+        A chunk is longer than the model's context, or the chunks that the engine lists are not those of the prompt.
     """
     graph, chunks = prefill_graph(llm, engine, run), chunk_plan(engine, run)
     return Prefill(chunks, graph, memory_needs(llm, engine, run, graph, chunks))
@@ -221,21 +222,17 @@ def _check_processors(soc: SoC, engine: Engine) -> None:
 
 
 def _choose_chunk_tokens(soc: SoC, llm: LLM, engine: Engine, run: Run, prefill: Callable[[LLM, Engine, Run], Prefill]) -> Engine:
-    """Return the engine with the prebuilt chunk length that gives the least predicted TTFT; ties go to the longest."""
-    tokens = run.prompt_tokens - run.cached_tokens
-    enough = next((length for length in engine.prebuilt_chunk_tokens if length >= tokens), None)
-    lengths = [c for c in engine.prebuilt_chunk_tokens if c <= llm.max_position_embeddings and (enough is None or c <= enough)]
-    if not lengths:
-        known, context = list(engine.prebuilt_chunk_tokens), llm.max_position_embeddings
-        raise SocsimError(f"engine.prebuilt_chunk_tokens {known} has no length within the context of {llm.name}, {context}")
-    alone, best, least = run.override({"output_tokens": 1}, "run"), engine, float("inf")
-    for length in reversed(lengths):
-        candidate = engine.override({"chunk_tokens": length}, "engine")
-        case = build_case(soc, llm, candidate, alone, {}, prefill)
-        if _least_ttft_s(case) < least:
-            ttft_s = run_case(case, peak=False).metrics["ttft_s"] or 0.0
-            best, least = (candidate, ttft_s) if ttft_s < least else (best, least)
-    return best
+    """Return the engine with the prebuilt chunk lengths that give the least predicted TTFT: one for all chunks, or one for each."""
+    alone, tokens = run.override({"output_tokens": 1}, "run"), run.prompt_tokens - run.cached_tokens
+
+    def attempt(chunk_tokens: int | Plan) -> Attempt:
+        case = build_case(soc, llm, engine.override({"chunk_tokens": chunk_tokens}, "engine"), alone, {}, prefill)
+        plan = tuple(chunk.rows for chunk in case.chunks)
+        return Attempt(
+            plan, mean_chunk_work_s(case.costs), _least_ttft_s(case), lambda: run_case(case, peak=False).metrics["ttft_s"] or 0.0
+        )
+
+    return engine.override({"chunk_tokens": best_chunk_tokens(tokens, usable_lengths(llm, engine, tokens), attempt)}, "engine")
 
 
 def _least_ttft_s(case: Case) -> float:

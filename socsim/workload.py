@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import NamedTuple
 
 from socsim.errors import SocsimError
@@ -28,27 +29,42 @@ class Chunk(NamedTuple):
 def chunk_plan(engine: Engine, run: Run) -> tuple[Chunk, ...]:
     """Split the part of the prompt that is not cached into chunks.
 
-    Static graphs pad the last chunk; a prompt shorter than one chunk takes the shortest prebuilt length that holds it.
+    Static graphs pad the last chunk; a prompt shorter than one chunk takes the shortest prebuilt length that holds it, unless
+    the engine lists the length of each chunk.
 
     Raises
     ------
     SocsimError
-        `engine.chunk_tokens` is ``auto``: choose a length first.
+        `engine.chunk_tokens` is ``auto``: choose a length first. Or it lists chunks that do not hold the prompt, or more than that takes.
     """
     tokens = run.prompt_tokens - run.cached_tokens
-    if engine.chunk_tokens == "auto":
-        raise SocsimError("chunk_tokens 'auto' has to be resolved to a number before the prompt is split")
-    length = tokens if engine.chunk_tokens == "prompt" else engine.chunk_tokens
-    if tokens < length:
-        length = min((c for c in engine.prebuilt_chunk_tokens if tokens <= c <= length), default=length)
-    starts = range(0, tokens, length)
-    sizes = [min(length, tokens - start) for start in starts]
-    rows = [length if engine.static_shapes else size for size in sizes]
+    lengths = _chunk_lengths(engine, tokens)
+    starts = [0, *accumulate(lengths[:-1])]
+    if sum(lengths) < tokens or starts[-1] >= tokens:
+        kind = "uncached tokens" if run.cached_tokens else "tokens"
+        raise SocsimError(
+            f"engine.chunk_tokens {list(lengths)} holds {sum(lengths)} tokens, {starts[-1]} without its last chunk; "
+            f"allowed for {tokens} {kind}: at least {tokens}, and less without the last chunk"
+        )
+    sizes = [min(length, tokens - start) for length, start in zip(lengths, starts, strict=True)]
+    rows = lengths if engine.static_shapes else sizes
     return tuple(Chunk(run.cached_tokens + start, size, row) for start, size, row in zip(starts, sizes, rows, strict=True))
 
 
+def _chunk_lengths(engine: Engine, tokens: int) -> Sequence[int]:
+    """Return the length of each chunk in which an engine prefills some tokens."""
+    if isinstance(engine.chunk_tokens, tuple):
+        return engine.chunk_tokens
+    if engine.chunk_tokens == "auto":
+        raise SocsimError("chunk_tokens 'auto' has to be resolved to numbers before the prompt is split")
+    length = tokens if engine.chunk_tokens == "prompt" else engine.chunk_tokens
+    if tokens < length:
+        length = min((c for c in engine.prebuilt_chunk_tokens if tokens <= c <= length), default=length)
+    return [length] * -(-tokens // length)
+
+
 def check_context(llm: LLM, engine: Engine, run: Run) -> None:
-    """Check chunk length and prompt against the model's context.
+    """Check chunk lengths and prompt against the model's context.
 
     Raises
     ------
@@ -60,9 +76,11 @@ def check_context(llm: LLM, engine: Engine, run: Run) -> None:
     UserWarning
         Prompt and output are longer than the context.
     """
-    context = llm.max_position_embeddings
-    if isinstance(engine.chunk_tokens, int) and engine.chunk_tokens > context:
-        raise SocsimError(f"engine.chunk_tokens {engine.chunk_tokens} exceeds the context of {llm.name}; allowed: 1 to {context}")
+    context, chunk_tokens = llm.max_position_embeddings, engine.chunk_tokens
+    lengths = chunk_tokens if isinstance(chunk_tokens, tuple) else (chunk_tokens,) if isinstance(chunk_tokens, int) else ()
+    longest = max(lengths, default=0)
+    if longest > context:
+        raise SocsimError(f"engine.chunk_tokens {longest} exceeds the context of {llm.name}; allowed: 1 to {context}")
     total = run.prompt_tokens + run.output_tokens - 1
     if total > context:
         warnings.warn(
@@ -76,7 +94,7 @@ def prefill_graph(llm: LLM, engine: Engine, run: Run) -> TaskGraph:
     Parameters
     ----------
     llm, engine
-        What runs; `engine.chunk_tokens` is a number or ``prompt``.
+        What runs; `engine.chunk_tokens` is not ``auto``.
     run
         Prompt, cached and output tokens.
 

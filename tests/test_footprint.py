@@ -188,6 +188,12 @@ def test_preparation() -> None:
     assert preparation(llm_npu(graph="per-chunk")) == pytest.approx((cycle.setup_s + 4 * once, 0.0))
     assert preparation(llm_npu(graph="per-chunk"), prompt=2048) == pytest.approx((cycle.setup_s + 8 * once, 0.0))
     assert preparation(llm_npu(graph="rebuilt")) == pytest.approx((cycle.setup_s + once + cycle.free_s, once))
+    listed = {"chunk_tokens": [512, 256, 256, 100]}  # one more length than is prebuilt, and another one
+    assert preparation(llm_npu(**listed), prompt=1100) == pytest.approx((cycle.setup_s + 6 * once, 0.0))
+    assert preparation(llm_npu(graph="per-chunk", **listed), prompt=1100) == pytest.approx((cycle.setup_s + 4 * once, 0.0))
+    assert preparation(llm_npu(graph="rebuilt", **listed), prompt=1100) == pytest.approx(
+        (cycle.setup_s + 3 * (once + cycle.free_s), 3 * once)
+    )
     assert preparation(load_engine("cpu-only")) == (0.0, 0.0)
     assert preparation(llm_npu(), SOC.override({"processors.npu.graph_life_cycle": None}, "soc")) == (0.0, 0.0)
     cpu_linears = {"placement.linears": "cpu", "shadow_outliers": False}

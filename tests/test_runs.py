@@ -113,8 +113,21 @@ def test_descriptions_paths_and_names_are_the_same() -> None:
 def test_auto_takes_the_best_of_the_prebuilt_lengths(prompt_tokens: int) -> None:
     auto = small(prompt_tokens=prompt_tokens, chunk_tokens="auto")
     tried = {length: small(prompt_tokens=prompt_tokens, chunk_tokens=length).record["ttft_s"] for length in (32, 64, 128, 256)}
-    assert auto.record["ttft_s"] == min(tried.values())
-    assert auto.record["chunk_tokens"] in tried
+    chosen = auto.case.engine.chunk_tokens
+    if isinstance(chosen, int):
+        assert auto.record["ttft_s"] == tried[chosen] == min(tried.values())
+    else:
+        assert auto.record["ttft_s"] < min(tried.values())
+    assert auto.record["chunk_tokens"] == max(auto.record["chunk_plan"])
+
+
+def test_chunks_may_be_listed() -> None:
+    listed = small(prompt_tokens=200, cached_tokens=30, chunk_tokens=[64, 100, 32])
+    assert listed.record["chunk_plan"] == [64, 100, 32]
+    assert listed.record["chunk_tokens"] == 100
+    overridden = small(prompt_tokens=200, cached_tokens=30, overrides={"engine.chunk_tokens": (64, 100, 32)})
+    assert overridden.metrics == listed.metrics
+    assert small(prompt_tokens=200, chunk_tokens=[64] * 4).metrics == small(prompt_tokens=200, chunk_tokens=64).metrics
 
 
 def test_auto_considers_no_length_beyond_the_context_and_needs_one() -> None:
@@ -200,6 +213,12 @@ def test_overrides_reach_every_description() -> None:
             {"engine.precision.linear_type": "fp32", "engine.precision.quantization": "none", "engine.shadow_outliers": False},
             r"^snapdragon-8-gen-3: processors\.npu: throughput has no 'fp32', which the work placed here needs; it has: \w+, \w+$",
         ),
+        (
+            {"engine.chunk_tokens": [64, 32]},
+            r"^engine\.chunk_tokens \[64, 32\] holds 96 tokens, 64 without its last chunk; allowed",
+        ),
+        ({"engine.chunk_tokens": [64, 0]}, r"^engine: field 'chunk_tokens\.1': input should be greater than 0, not 0$"),
+        ({"engine.chunk_tokens": []}, r"^engine: field 'chunk_tokens': .* at least 1 item"),
         ({"engine.chunk_tokens": 10000}, r"^engine\.chunk_tokens 10000 exceeds the context of smollm2-135m; allowed: 1 to 8192$"),
         (
             {"soc.dram.capacity_bytes": 1e6},
@@ -267,25 +286,17 @@ def test_package_offers_its_calls() -> None:
         socsim.nothing  # noqa: B018
 
 
-def test_automatic_chunk_length_is_that_of_the_scheduler_that_runs() -> None:
-    changes = {"model.num_hidden_layers": 4}
-    for scheduler in ("in-order", "fifo"):
-        best = run(
-            "snapdragon-8-gen-3", "qwen1.5-1.8b", "llm-npu", prompt_tokens=780, chunk_tokens="auto", scheduler=scheduler, overrides=changes
-        )
-        each = {
-            length: run(
-                "snapdragon-8-gen-3",
-                "qwen1.5-1.8b",
-                "llm-npu",
-                prompt_tokens=780,
-                chunk_tokens=length,
-                scheduler=scheduler,
-                overrides=changes,
-            ).record["ttft_s"]
-            for length in (32, 64, 128, 256)
-        }
-        assert best.record["ttft_s"] == min(each.values())
+def test_automatic_chunks_are_those_of_the_scheduler_that_runs() -> None:
+    def chosen(scheduler: str, chunk_tokens: Any) -> Result:
+        options = {"prompt_tokens": 600, "chunk_tokens": chunk_tokens, "overrides": {"model.num_hidden_layers": 4}}
+        return run("snapdragon-8-gen-3", "qwen1.5-1.8b", "llm-npu", scheduler=scheduler, **options)
+
+    best = {scheduler: chosen(scheduler, "auto") for scheduler in ("in-order", "out-of-order")}
+    plans = {scheduler: each.record["chunk_plan"] for scheduler, each in best.items()}
+    assert plans["in-order"] != plans["out-of-order"]
+    for scheduler, each in best.items():
+        for plan in (*plans.values(), 32, 64, 128, 256):
+            assert each.record["ttft_s"] <= chosen(scheduler, plan).record["ttft_s"]
 
 
 def test_failing_policies_are_reported_in_one_line() -> None:

@@ -81,6 +81,11 @@ def test_kv_cache_bytes() -> None:
         (20, 0, {"chunk_tokens": 16}, [(0, 16, 16), (16, 4, 16)]),
         (20, 0, {"prebuilt_chunk_tokens": []}, [(0, 20, 256)]),
         (200, 0, {"chunk_tokens": 300, "prebuilt_chunk_tokens": [64, 512]}, [(0, 200, 300)]),
+        (300, 0, {"chunk_tokens": [256, 64]}, [(0, 256, 256), (256, 44, 64)]),
+        (300, 0, {"chunk_tokens": [64, 256]}, [(0, 64, 64), (64, 236, 256)]),
+        (300, 100, {"chunk_tokens": [40, 100, 200]}, [(100, 40, 40), (140, 100, 100), (240, 60, 200)]),
+        (300, 0, {"chunk_tokens": [256, 64], "graph": "none"}, [(0, 256, 256), (256, 44, 44)]),
+        (20, 0, {"chunk_tokens": [256]}, [(0, 20, 256)]),
         (777, 0, {"chunk_tokens": "prompt"}, [(0, 777, 777)]),
         (777, 100, {"chunk_tokens": "prompt"}, [(100, 677, 677)]),
     ],
@@ -90,8 +95,31 @@ def test_chunks(prompt: int, cached: int, engine: dict[str, Any], plan: list[tup
 
 
 def test_chunk_length_has_to_be_resolved() -> None:
-    with pytest.raises(SocsimError, match="chunk_tokens 'auto' has to be resolved to a number"):
+    with pytest.raises(SocsimError, match="chunk_tokens 'auto' has to be resolved to numbers"):
         chunk_plan(llm_npu(chunk_tokens="auto"), Run(prompt_tokens=10))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "cached", "message"),
+    [
+        ([256, 32], 0, r"\[256, 32\] holds 288 tokens, 256 without its last chunk; allowed for 300 tokens: at least 300, and less without"),
+        ([256, 64, 32], 0, r"\[256, 64, 32\] holds 352 tokens, 320 without its last chunk; allowed for 300 tokens: at least 300, and less"),
+        (
+            [100, 100, 64],
+            100,
+            r"\[100, 100, 64\] holds 264 tokens, 200 without its last chunk; allowed for 200 uncached tokens: at least 200",
+        ),
+    ],
+)
+def test_listed_chunks_hold_the_prompt_and_no_chunk_is_empty(lengths: list[int], cached: int, message: str) -> None:
+    with pytest.raises(SocsimError, match=rf"^engine\.chunk_tokens {message}"):
+        chunk_plan(llm_npu(chunk_tokens=lengths), Run(prompt_tokens=300, cached_tokens=cached))
+
+
+def test_work_does_not_depend_on_how_a_prompt_is_split() -> None:
+    """Products and causal attention are the same, whatever the chunks, as long as none is padded."""
+    for lengths in ([256, 64, 32], [32, 256, 64], [100, 252]):
+        assert total_ops(graph("smollm2-135m", llm_npu(chunk_tokens=lengths), prompt_tokens=352)) == closed_form_ops("smollm2-135m", 352)
 
 
 def test_cached_tokens_leave_out_their_chunks() -> None:
@@ -189,3 +217,5 @@ def test_prompt_that_fills_the_context_does_not_warn() -> None:
 def test_chunk_beyond_the_context_is_refused() -> None:
     with pytest.raises(SocsimError, match=r"engine\.chunk_tokens 4096 exceeds the context of phi-2; allowed: 1 to 2048"):
         graph("phi-2", llm_npu(chunk_tokens=4096), prompt_tokens=10)
+    with pytest.raises(SocsimError, match=r"engine\.chunk_tokens 4000 exceeds the context of phi-2; allowed: 1 to 2048"):
+        graph("phi-2", llm_npu(chunk_tokens=[64, 4000]), prompt_tokens=100)

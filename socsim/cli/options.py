@@ -53,8 +53,9 @@ ChunkOption = Annotated[
     str | None,
     typer.Option(
         "--chunk-tokens",
-        metavar="C|auto|prompt",
-        help="Tokens of a chunk; auto: the prebuilt length with the least TTFT; prompt: one chunk.  [default: the engine's]",
+        metavar="C|C,C,...|auto|prompt",
+        help="Tokens of a chunk, or of each in order; auto: the prebuilt lengths with the least TTFT; prompt: one chunk.  "
+        "[default: the engine's]",
     ),
 ]
 SetOption = Annotated[
@@ -88,7 +89,7 @@ class Workload(NamedTuple):
     prompt_tokens: int
     output_tokens: int
     cached_tokens: int
-    chunk_tokens: int | str | None
+    chunk_tokens: int | str | list[int] | None
     overrides: dict[str, Any]
 
     def options(self) -> dict[str, Any]:
@@ -125,22 +126,23 @@ def parse_value(text: str) -> Any:
     return value if len(parsed) == 1 and isinstance(value, (bool, int, float, str, list, dict)) else text
 
 
-def parse_chunk_tokens(text: str | None) -> int | str | None:
-    """Return a chunk length as a number or as one of the words that stand for one.
+def parse_chunk_tokens(text: str | None) -> int | str | list[int] | None:
+    """Return a chunk length as a number, those of all chunks as a list, or one of the words that stand for either.
 
     Raises
     ------
     SocsimError
-        It is neither.
+        It is none of them.
     """
     words = ("auto", "prompt")
     if text is None or text in words:
         return text
     try:
-        return int(text)
+        return [int(length) for length in text.split(",")] if "," in text else int(text)
     except ValueError:
         hint = did_you_mean(text, words)
-        raise SocsimError(f"--chunk-tokens '{text}': allowed: a whole number above 0, {', '.join(words)}{hint}") from None
+        allowed = f"a whole number above 0, several with commas between them, {', '.join(words)}"
+        raise SocsimError(f"--chunk-tokens '{text}': allowed: {allowed}{hint}") from None
 
 
 class SeveralFiles(TyperCommand):

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from socsim.cli.console import make_console, one_line, print_json
-from socsim.cli.options import DEFAULT_ENGINE, DEFAULT_SOC, JsonOption, SetOption, SocOption, parse_count, parse_overrides
+from socsim.cli.options import (
+    DEFAULT_ENGINE,
+    DEFAULT_SOC,
+    JsonOption,
+    SetOption,
+    SocOption,
+    parse_chunk_tokens,
+    parse_count,
+    parse_overrides,
+)
 from socsim.cli.progress import named_steps
 from socsim.cli.tables import make_table
 from socsim.errors import SocsimError
@@ -46,8 +55,8 @@ def verify_command(
         int, typer.Option("--prompt-tokens", metavar="N", parser=parse_count, help="Tokens of the prompt, from the start of the text.")
     ] = 256,
     chunk_tokens: Annotated[
-        int, typer.Option("--chunk-tokens", metavar="C", parser=parse_count, help="Tokens of a chunk, instead of the engine's.")
-    ] = 64,
+        str, typer.Option("--chunk-tokens", metavar="C|C,C,...|auto|prompt", help="Tokens of a chunk, or of each; as for 'socsim run'.")
+    ] = "64",
     weights: Annotated[str | None, typer.Option("--weights", metavar="NAME", help="Real model, from 'socsim weights list'.")] = None,
     soc: SocOption = DEFAULT_SOC,
     engine: Annotated[
@@ -79,7 +88,7 @@ def verify_command(
         load_scheduler(name)
     tokenizer = load_tokenizer(weights or DEFAULT_WEIGHTS)
     tokens, model = prompt_of(tokenizer, prompt_tokens, text), load_weights(weights or DEFAULT_WEIGHTS)
-    case = real_case(model, soc, engine, prompt_tokens, chunk_tokens=chunk_tokens, overrides=overrides)
+    case = real_case(model, soc, engine, prompt_tokens, chunk_tokens=parse_chunk_tokens(chunk_tokens), overrides=overrides)
     found = shown_verify(model, tokens, case, names, measured_outliers)
     record = to_record(found, tokenizer)
     if as_json:
@@ -202,9 +211,10 @@ def _outlier_rows(found: Verification) -> list[Record]:
 def print_verification(console: Console, record: Record) -> None:
     """Print what was found as tables."""
     chunks, measured = record["chunk_plan"], any(each["measured_outliers_ttft_s"] is not None for each in record["schedulers"])
+    length = f"{'up to ' if min(chunks) < max(chunks) else ''}{max(chunks)}"
     console.print(
         f"{record['model']} on {record['soc']} under {record['engine']}: {record['prompt_tokens']} tokens, "
-        f"{len(chunks)} chunk{'s' if len(chunks) > 1 else ''} of {max(chunks)}; {_precision(record)}"
+        f"{len(chunks)} chunk{'s' if len(chunks) > 1 else ''} of {length}; {_precision(record)}"
     )
     console.print()
     more = ["measured"] if measured else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ Watch = Callable[[str, int, int, Array], None]
 def hidden_states(
     decoder: Decoder,
     tokens: NDArray[np.integer[Any]],
-    chunk_tokens: int | None = None,
+    chunk_tokens: int | Sequence[int] | None = None,
     observe: Observe = lambda *_: None,
     watch: Watch = lambda *_: None,
 ) -> Array:
@@ -30,14 +30,15 @@ def hidden_states(
     tokens
         Token ids, of shape (tokens,).
     chunk_tokens
-        Longest chunk; default: the whole prompt.
+        Longest chunk, or that of each chunk; default: the whole prompt.
     observe
         Sees the float work of each kept linear.
     watch
         Sees every buffer.
     """
     size = chunk_tokens or len(tokens)
-    chunks = [tokens[start : start + size] for start in range(0, len(tokens), size)]
+    starts = range(size, len(tokens), size) if isinstance(size, int) else np.cumsum(size[:-1])
+    chunks = np.split(tokens, starts)
     buffers: dict[tuple[str, int, int], Array] = {}
 
     def write(name: str, chunk: int, block: int, value: Array) -> None:

@@ -147,9 +147,9 @@ def verify(
         moved, identical = _moved(result.timeline, first.timeline), logits.tobytes() == reference.tobytes()
         results.append(Replayed(name, result.record["ttft_s"], moved, logits, identical, again))
     progress("chunked and unsplit, not quantized")
-    rows = max(chunk.rows for chunk in case.chunks)
+    plan = [chunk.tokens for chunk in case.chunks]
     (difference64, _, _), (difference32, chunked, unsplit) = (
-        _split_difference(Decoder(weights, dtype=dtype), tokens, rows) for dtype in (np.float64, np.float32)
+        _split_difference(Decoder(weights, dtype=dtype), tokens, plan) for dtype in (np.float64, np.float32)
     )
     same = int(chunked.argmax()) == int(unsplit.argmax())
     return Verification(case, tuple(results), difference64, difference32, unsplit, same, outliers, remeasured)
@@ -177,9 +177,9 @@ def real_case(weights: Weights, soc: str, engine: str, prompt_tokens: int, **opt
     return case
 
 
-def _split_difference(decoder: Decoder, tokens: NDArray[np.integer[Any]], rows: int) -> tuple[float, Array, Array]:
+def _split_difference(decoder: Decoder, tokens: NDArray[np.integer[Any]], plan: Sequence[int]) -> tuple[float, Array, Array]:
     """Return the largest relative difference between chunked and unsplit hidden states, and the last token's logits of both."""
-    chunked, unsplit = hidden_states(decoder, tokens, rows), hidden_states(decoder, tokens)
+    chunked, unsplit = hidden_states(decoder, tokens, plan), hidden_states(decoder, tokens)
     difference = float(np.abs(chunked - unsplit).max() / np.abs(unsplit).max())
     return difference, decoder.logits(chunked[-1:])[0], decoder.logits(unsplit[-1:])[0]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from socsim.specs.base import Count, DataType, Fraction, NonNegativeCount, Positive, ProcessorName, Spec
 
@@ -79,13 +79,25 @@ class Efficiency(Spec):
     attention: Positive = Field(1.0, description="attention")
 
 
+def _chunk_tokens_kind(value: Any) -> str:
+    """Return which alternative of `ChunkTokens` a value is meant to be, so that an error is about that one alone."""
+    return "[plan]" if isinstance(value, (list, tuple)) else "[length]"  # in brackets as pydantic's own marks, which no error path shows
+
+
+ChunkTokens = Annotated[
+    Annotated[Count | Literal["auto", "prompt"], Tag("[length]")] | Annotated[tuple[Count, ...], Field(min_length=1), Tag("[plan]")],
+    Discriminator(_chunk_tokens_kind),
+]
+"""Tokens of every chunk, a word that stands for them, or the tokens of each chunk in order."""
+
+
 class Engine(Spec):
     """A runtime engine as data."""
 
     name: str
     description: str = ""
-    chunk_tokens: Count | Literal["auto", "prompt"] = Field(
-        description="tokens of a chunk; auto: the prebuilt length with the least TTFT; prompt: one chunk"
+    chunk_tokens: ChunkTokens = Field(
+        description="tokens of a chunk, or of each in order; auto: the prebuilt lengths with the least TTFT; prompt: one chunk"
     )
     prebuilt_chunk_tokens: tuple[Count, ...] = Field((), description="chunk lengths whose graphs are built in advance")
     graph: Literal["shared", "per-chunk", "rebuilt", "none"] = Field(

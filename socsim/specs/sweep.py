@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from socsim.errors import did_you_mean
 from socsim.specs.base import Count, NonNegativeCount, Spec, no_truth
+from socsim.specs.engine import ChunkTokens
 
 MOST = 10**7
 """Values that an axis or a sample has at most: all of them are in memory."""
@@ -47,7 +48,7 @@ class Base(Spec):
     prompt_tokens: Count | None = Field(None, description="may be left out where it is an axis")
     output_tokens: Count = 1
     cached_tokens: NonNegativeCount = 0
-    chunk_tokens: Count | Literal["auto", "prompt"] | None = Field(None, description="instead of the engine's")
+    chunk_tokens: ChunkTokens | None = Field(None, description="instead of the engine's")
     scheduler: str | None = Field(None, description="instead of the engine's")
     set: Annotated[dict[str, Value], BeforeValidator(_by_path)] = Field(default_factory=dict, description="any other field by path")
 

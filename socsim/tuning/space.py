@@ -74,7 +74,8 @@ class Space:
     def usual(self) -> dict[str, Any]:
         """Return the values that come nearest to the engine as it is; of prebuilt lengths the longest, if it has more than may be."""
         engine, known = self.engine, dict[str, Any]()
-        prebuilt = {*engine.prebuilt_chunk_tokens, *([engine.chunk_tokens] if isinstance(engine.chunk_tokens, int) else [])}
+        own_lengths = engine.chunk_tokens if isinstance(engine.chunk_tokens, tuple) else (engine.chunk_tokens,)
+        prebuilt = {*engine.prebuilt_chunk_tokens, *(length for length in own_lengths if isinstance(length, int))}
         prebuilt = set(sorted(prebuilt & set(LENGTHS))[-self.max_chunk_graphs :])
         for name, parameter in self.parameters.items():
             if name.startswith("chunk "):

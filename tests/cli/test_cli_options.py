@@ -48,6 +48,10 @@ def test_malformed_settings_are_refused(setting: str) -> None:
 
 
 def test_chunk_tokens() -> None:
-    assert [parse_chunk_tokens(text) for text in (None, "auto", "prompt", "128")] == [None, "auto", "prompt", 128]
+    assert [parse_chunk_tokens(text) for text in (None, "auto", "prompt", "128", "256, 64")] == [None, "auto", "prompt", 128, [256, 64]]
     with pytest.raises(SocsimError, match=r"--chunk-tokens 'promt': .*did you mean 'prompt'"):
         parse_chunk_tokens("promt")
+    with pytest.raises(
+        SocsimError, match=r"--chunk-tokens '256,': allowed: a whole number above 0, several with commas between them, auto,"
+    ):
+        parse_chunk_tokens("256,")

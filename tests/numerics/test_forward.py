@@ -18,8 +18,8 @@ TOLERANCE = {np.float64: 1e-9, np.float32: 1e-5}
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("chunk_tokens", [1, 3, 7, 22, 23, 100])
-def test_chunks_change_nothing(chunk_tokens: int, dtype: type[np.floating]) -> None:
+@pytest.mark.parametrize("chunk_tokens", [1, 3, 7, 22, 23, 100, [10, 13], [2, 16, 4, 8]])
+def test_chunks_change_nothing(chunk_tokens: int | list[int], dtype: type[np.floating]) -> None:
     decoder = Decoder(WEIGHTS, dtype=dtype)
     whole, chunked = hidden_states(decoder, TOKENS), hidden_states(decoder, TOKENS, chunk_tokens)
     assert whole.shape == chunked.shape == (23, 64)

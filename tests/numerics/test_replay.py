@@ -27,7 +27,7 @@ PROFILE = profile_text(Decoder(WEIGHTS), [TOKENS])
 SOC = "snapdragon-8-gen-3"
 
 
-def make(engine: str = "llm-npu", pruning_rate: float = 0.5, chunk_tokens: int = 32) -> tuple[Case, Decoder]:
+def make(engine: str = "llm-npu", pruning_rate: float = 0.5, chunk_tokens: int | list[int] = 32) -> tuple[Case, Decoder]:
     # Slow flash, so that shadows end at many different times.
     shadow = {"engine.outlier_pruning_rate": pruning_rate, "soc.flash.random_read_bytes_per_s": 1e6}
     case = make_case(SOC, WEIGHTS.llm, engine, prompt_tokens=len(TOKENS), chunk_tokens=chunk_tokens, overrides=shadow)
@@ -37,9 +37,10 @@ def make(engine: str = "llm-npu", pruning_rate: float = 0.5, chunk_tokens: int =
 
 @pytest.mark.parametrize("pruning_rate", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("engine", ["llm-npu", "llm-npu-two-subgraphs"])
-def test_every_order_computes_the_same_bits(engine: str, pruning_rate: float) -> None:
-    case, decoder = make(engine, pruning_rate)
-    expected = decoder.logits(hidden_states(decoder, TOKENS, 32)[-1:])[0]
+@pytest.mark.parametrize("chunks", [32, [16, 64, 8, 32]])
+def test_every_order_computes_the_same_bits(engine: str, pruning_rate: float, chunks: int | list[int]) -> None:
+    case, decoder = make(engine, pruning_rate, chunks)
+    expected = decoder.logits(hidden_states(decoder, TOKENS, chunks)[-1:])[0]
     orders = set()
     for scheduler in SCHEDULERS:
         timeline = run_case(case, scheduler).timeline

@@ -39,6 +39,14 @@ def test_every_shipped_scheduler_passes(found: Verification) -> None:
     assert 0.0 < found.float64_difference <= FLOAT64_TOLERANCE
 
 
+def test_chunks_of_unequal_length_pass() -> None:
+    case = real_case(WEIGHTS, SOC, "llm-npu", len(TOKENS), chunk_tokens=[15, 62, 32])
+    unequal = verify(WEIGHTS, PROFILE, TOKENS, case, ["out-of-order"])
+    assert [chunk.tokens for chunk in unequal.case.chunks] == [15, 62, 23]
+    assert unequal.passed
+    assert 0.0 < unequal.float64_difference <= FLOAT64_TOLERANCE
+
+
 def test_what_differs_does_not_pass(found: Verification) -> None:
     wrong = dataclasses.replace(found.schedulers[-1], identical=False)
     for change in (
