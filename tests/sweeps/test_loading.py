@@ -225,6 +225,7 @@ def test_what_the_base_must_have(field: str) -> None:
         ({"path": ["engine.chunk_tokens", "prompt_tokens"], "values": [16, 24]}, [16, 24]),
         ({"path": "scheduler", "values": ["socsim.schedulers:fifo"]}, ["socsim.schedulers:fifo"]),
         ({"path": "chunk_tokens", "values": [16, "auto", "prompt"]}, [16, "auto", "prompt"]),
+        ({"path": "chunk_tokens", "values": [[48, 16], [16, 48], 32]}, [[48, 16], [16, 48], 32]),
         ({"path": "soc.processors.npu.throughput.int8.overhead_s", "values": [0, 1e-3]}, [0.0, 1e-3]),
         ({"path": "soc.processors.npu.speed", "values": [2, 3]}, [2, 3]),
     ],
