@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "socsim").rglob("*.py"))
 HEAVY = (
     *("pandas", "matplotlib", "typer", "rich", "scipy", "tomlkit", "gguf", "tokenizers", "safetensors", "numkong", "plotly", "jinja2"),
-    *("pyarrow", "SALib", "distributed", "optuna"),
+    *("pyarrow", "SALib", "distributed", "optuna", "ortools"),
 )
 
 
@@ -52,6 +52,7 @@ def test_functions_are_short(path: Path) -> None:
         ("distributed", {"socsim/cli"}),
         ("tomlkit", {"socsim/calibration/files.py", "socsim/tuning/engine_file.py"}),
         ("optuna", {"socsim/tuning/search.py"}),
+        ("ortools", {"socsim/optimal.py"}),
         ("pydantic", {"socsim/specs"}),
         ("gguf", {"socsim/numerics/checkpoint.py"}),
         ("tokenizers", {"socsim/numerics/tokenizer.py"}),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from brute_force import optimum_ns
 from random_graphs import Row, hand_costs, random_dag
 
 from socsim.bounds import Bounds, heads, lower_bounds, one_machine_ns, tails
@@ -22,27 +23,6 @@ MODES = ("infinite", "private", "shared")
 ANY_GRAPH = ("sequential", "fifo", "out-of-order", "out-of-order-earliest-position")
 """Policies that do not presume the structure of chunks."""
 ROUNDING_S = 0.501e-9
-
-
-def optimum_ns(costs: Costs) -> int:
-    """Return the least makespan of a prefill: every order in which its subgraphs may be started one by one, each as early as it can."""
-    graph, duration, latency, place = costs.graph, costs.expected_ns, costs.latency_ns, costs.graph.processor_index
-    needs = [tuple(graph.all_predecessors(index)) for index in range(graph.prefill_count)]
-    best = sum(duration) + len(needs) * max(map(max, latency))
-
-    def extend(ends: dict[int, int], free: tuple[int, ...]) -> None:
-        nonlocal best
-        if len(ends) == len(needs):
-            best = min(best, max(free))
-        elif max(free) < best:
-            for index, needed in enumerate(needs):
-                if index not in ends and all(other in ends for other in needed):
-                    p = place[index]
-                    end = max([free[p], *(ends[other] + latency[place[other]][p] for other in needed)]) + duration[index]
-                    extend({**ends, index: end}, (*free[:p], end, *free[p + 1 :]))
-
-    extend({}, (0,) * len(graph.processors))
-    return best
 
 
 def load_ns(costs: Costs) -> int:
