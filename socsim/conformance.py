@@ -114,7 +114,7 @@ def _snapshot(view: View) -> dict[str, Any]:
     """Copy what a policy may look at."""
     fields = {name: getattr(view, name) for name in View.__slots__}
     copies = {name: value[:] if isinstance(value, (list, bytearray)) else value for name, value in fields.items()}
-    return {**copies, "ready": [ready[:] for ready in view.ready]}
+    return {**copies, "ready": [ready[:] for ready in view.ready], "coming": [coming[:] for coming in view.coming]}
 
 
 def _check_unchanged(what: str, now: Any, before: Any) -> None:

@@ -43,7 +43,6 @@ class _Run:
         self.graph, self.costs, self.choose = graph, costs, choose
         self.view = View(graph)
         self.memory = make_memory(memory, costs.bandwidth_bytes_per_s.tolist(), costs.achievable_bytes_per_s)
-        self.arriving: list[list[tuple[int, int]]] = [[] for _ in graph.processors]  # hand-overs on the way: (time, subgraph)
         self.wake = [_Wake(self.env) for _ in graph.processors]
         self.due = [0] * len(graph.processors)  # when the running subgraph's own time is over
         self.start, self.end, self.stream_end = [0] * len(graph), [0] * len(graph), [0] * len(graph)
@@ -85,7 +84,7 @@ class _Run:
 
     def completer(self) -> Callable[[int, int, int], None]:
         """Return the function that hands results over and releases what waited for nothing else."""
-        view, graph, arriving = self.view, self.graph, self.arriving
+        view, graph, arriving = self.view, self.graph, self.view.coming
         missing, done, frontier, ready = view.missing, view.done, view.frontier, view.ready
         completed, released = view.completed.append, view.released.append
         successors, processor_of, prefix_of = graph.successors, graph.processor_index, graph.prefix_of
@@ -129,7 +128,7 @@ class _Run:
         env, view, choose, graph = self.env, self.view, self.choose, self.graph
         ready_of, running, released, completed = view.ready, view.running, view.released.append, view.completed
         wake, due, start = self.wake, self.due, self.start
-        schedule, stream, arriving = env.schedule, self.memory.start, self.arriving
+        schedule, stream, arriving = env.schedule, self.memory.start, self.view.coming
         fixed_ns, flow_bytes = self.costs.fixed_ns, self.costs.flow_bytes
         later_from, later_ns = _NEVER, fixed_ns
         if self.costs.later is not None:
@@ -213,8 +212,8 @@ def _some(indices: Sequence[int]) -> str:
 def rehearsals(expected: Costs, memory: str, seed: int) -> Rehearse:
     """Return the function that tells a policy what would happen under another one."""
 
-    def rehearse(other: Prepare) -> Rehearsal:
-        run = _Run(expected.graph, expected, prepared(other, expected, memory, seed), memory)
+    def rehearse(policy: Prepare) -> Rehearsal:
+        run = _Run(expected.graph, expected, prepared(policy, expected, memory, seed), memory)
         run.play()
         return Rehearsal(run.start, run.end, max(run.end[: expected.graph.prefill_count], default=0))
 

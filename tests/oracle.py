@@ -33,6 +33,9 @@ def play(costs: Costs, prepare: Prepare, seed: int = 0) -> tuple[list[int], list
         through = [all(done[n] and end[n] + latency[place[n]][place[i]] <= now for n in needs[i]) for i in everything]
         view.released += [index for index in everything if through[index] and index not in view.released]
         view.ready = [[i for i in everything if place[i] == p and through[i] and start[i] < 0] for p in range(len(view.ready))]
+        arrival = [max((end[n] + latency[place[n]][place[i]] for n in needs[i]), default=0) for i in everything]
+        coming = [(arrival[i], i) for i in everything if not through[i] and all(done[n] for n in needs[i])]
+        view.coming = [sorted(each for each in coming if place[each[1]] == p) for p in range(len(view.ready))]
         for processor, ready in enumerate(view.ready):
             view.processor = processor
             choice = choose(ready, view) if ready and view.running[processor] < 0 else None

@@ -15,7 +15,11 @@ from typing import Any
 
 from socsim.errors import SocsimError, unknown_name
 from socsim.schedulers.basic import fifo, follow, in_order, lockstep_pairs, sequential
+from socsim.schedulers.heft import heft
+from socsim.schedulers.lookahead import lookahead
 from socsim.schedulers.out_of_order import out_of_order
+from socsim.schedulers.planned import planned
+from socsim.schedulers.ranked import critical_path, wavefront
 from socsim.schedulers.view import Choose, Prepare, Rehearsal, Rehearse, View, prepare_policy
 
 __all__ = [
@@ -25,15 +29,20 @@ __all__ = [
     "Rehearsal",
     "Rehearse",
     "View",
+    "critical_path",
     "fifo",
     "follow",
+    "heft",
     "in_order",
     "load_scheduler",
     "lockstep_pairs",
+    "lookahead",
     "out_of_order",
+    "planned",
     "prepare_policy",
     "scheduler_summary",
     "sequential",
+    "wavefront",
 ]
 
 SCHEDULERS: dict[str, Prepare] = {
@@ -43,6 +52,11 @@ SCHEDULERS: dict[str, Prepare] = {
     "fifo": fifo,
     "out-of-order": out_of_order,
     "out-of-order-earliest-position": partial(out_of_order, tie="earliest-position"),
+    "critical-path": critical_path,
+    "heft": heft,
+    "wavefront": wavefront,
+    "lookahead": lookahead,
+    "planned": planned,
 }
 """Shipped policies by name."""
 

@@ -12,7 +12,7 @@ from socsim.graph import TaskGraph
 class View:
     """What a policy may look at while the simulation runs; it changes from call to call and is read only."""
 
-    __slots__ = ("completed", "done", "frontier", "missing", "now_ns", "processor", "ready", "released", "running")
+    __slots__ = ("coming", "completed", "done", "frontier", "missing", "now_ns", "processor", "ready", "released", "running")
 
     def __init__(self, graph: TaskGraph) -> None:
         self.now_ns = 0
@@ -20,6 +20,8 @@ class View:
         """Place of the free processor in `graph.processors`."""
         self.ready: list[list[int]] = [[] for _ in graph.processors]
         """For each processor its ready subgraphs in rising order."""
+        self.coming: list[list[tuple[int, int]]] = [[] for _ in graph.processors]
+        """For each processor what is being handed over to it, each with the time when it will be ready; a heap."""
         self.running: list[int] = [-1] * len(graph.processors)
         """For each processor the subgraph that it runs, or -1."""
         self.missing: list[int] = graph.missing[:]
