@@ -17,6 +17,12 @@ settings.register_profile("socsim", deadline=None, derandomize=True, database=No
 settings.load_profile("socsim")
 
 
+@pytest.fixture(autouse=True)
+def _short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `planned` try few orders: what it must hold to does not depend on how long it searches."""
+    monkeypatch.setattr("socsim.schedulers.order_search.MOST", 25)
+
+
 @pytest.fixture(scope="session")
 def weights() -> Weights:
     """Return the weights of SmolLM2-135M, or skip where they are absent and not required."""

@@ -22,8 +22,8 @@ from socsim.schedulers.view import Prepare, Rehearsal, Rehearse
 
 EFFORT = 200_000
 """Subgraphs that are simulated for one plan, in all rehearsals together: about a second."""
-FEWEST = 3
-"""Rehearsals at least: those of `lookahead` and of the paper's rule with both of its ties."""
+FEWEST, MOST = 3, 1000
+"""Rehearsals, whatever their size: at least those of `lookahead` and of the paper's rule with both of its ties."""
 KNOWN, PATTERNS = 0.25, 0.3
 """Shares of the rehearsals for known policies and for patterns; the others are for moves."""
 STAGGERS = (0.0, 0.15, 0.25, 0.35, 0.4, 0.45, 0.55, 0.6, 0.7, 0.9)
@@ -44,7 +44,7 @@ def best_plan(graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse:
     graph, expected_ns, seed, rehearse
         As for a policy that plans.
     """
-    count = max(EFFORT // max(len(graph), 1), FEWEST)
+    count = min(max(EFFORT // max(len(graph), 1), FEWEST), MOST)
     search = _Search(graph, expected_ns, rehearse, random.Random(seed))
     search.try_policies(max(FEWEST, int(KNOWN * count)))
     search.try_patterns(int(PATTERNS * count))
@@ -59,9 +59,8 @@ class _Search:
         self.graph, self.expected_ns, self.rehearse, self.random = graph, expected_ns, rehearse, rng
         self.enough_ns = CLOSE * _bound_ns(graph, expected_ns)
         self.rank = lookahead_ranks(graph, expected_ns)
-        self.rehearsals, self.ranked_ns = 1, 0
         self.best = rehearse(ranked(self.rank))
-        self.ranked_ns = self.best.makespan_ns
+        self.ranked_ns, self.rehearsals = self.best.makespan_ns, 1
 
     @property
     def done(self) -> bool:
@@ -76,13 +75,11 @@ class _Search:
             self.best = found
         return found
 
-    def play_ranks(self, rank: list[float]) -> bool:
-        """Rehearse ranks and say whether they are as good as the best so far."""
-        found_ns = self.play(ranked(rank)).makespan_ns
-        if found_ns > self.ranked_ns:
-            return False
-        self.rank, self.ranked_ns = rank, found_ns
-        return True
+    def play_ranks(self, rank: list[float]) -> None:
+        """Rehearse ranks and keep the best."""
+        found = self.play(ranked(rank))
+        if found.makespan_ns <= self.ranked_ns:
+            self.rank, self.ranked_ns = rank, found.makespan_ns
 
     def try_policies(self, until: int) -> None:
         """Rehearse known policies, those first that are the best of most cases."""
@@ -159,13 +156,13 @@ def _critical_swaps(graph: TaskGraph, plan: Rehearsal) -> list[tuple[int, int]]:
     end_ns, swaps = plan.end_ns, []
     index = max(range(graph.prefill_count), key=end_ns.__getitem__)
     while index >= 0:
-        needed = max(graph.all_predecessors(index), key=end_ns.__getitem__, default=-1)
         neighbor = before[index]
-        if neighbor >= 0 and (needed < 0 or end_ns[neighbor] >= end_ns[needed]):
+        if neighbor >= 0 and end_ns[neighbor] == plan.start_ns[index]:
             if neighbor not in graph.all_predecessors(index):
                 swaps.append((neighbor, index))
-            needed = neighbor
-        index = needed
+            index = neighbor
+        else:
+            index = max(graph.all_predecessors(index), key=end_ns.__getitem__, default=-1)
     return swaps
 
 
