@@ -110,6 +110,12 @@ class Result:
         """Lower bounds on the makespan under any scheduler, with the true durations."""
         return lower_bounds(true_costs(self.case.costs, self.case.run), self.case.run.memory)
 
+    @property
+    def gap(self) -> dict[str, float]:
+        """The lower bound on the makespan, and how far the run is above it, as a record has them."""
+        bound_s = self.bounds.makespan_s
+        return {"makespan_lower_bound_s": bound_s, "makespan_gap": (self.metrics["makespan_s"] or 0.0) / bound_s - 1.0}
+
 
 def _split_overrides(overrides: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
     """Sort overrides such as ``soc.dram.capacity_bytes`` by the description that they change."""

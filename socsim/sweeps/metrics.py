@@ -20,7 +20,9 @@ NUMBERS = (
 )  # fmt: skip
 BOUNDS = {"bottleneck": str, "gain_if_free": float}
 """What bounds the prefill, and how many times as fast it would be without; each point takes about seven times as long."""
-METRICS: dict[str, type] = dict.fromkeys(NUMBERS, float) | dict.fromkeys(WHOLE, int) | BOUNDS
+GAPS = ("makespan_lower_bound_s", "makespan_gap")
+"""What no schedule falls below, and how far the run is above it; a point takes about a third longer."""
+METRICS: dict[str, type] = dict.fromkeys((*NUMBERS, *GAPS), float) | dict.fromkeys(WHOLE, int) | BOUNDS
 """Type of each metric by its name, which is that in `socsim.runs.Result.record`."""
 USUAL = (
     "ttft_s", "prefill_tokens_per_s", "tpot_s", "e2e_s", "prefill_energy_j", "e2e_energy_j", "mean_power_w", "peak_memory_bytes",
@@ -37,4 +39,6 @@ def measure(result: Result, names: tuple[str, ...]) -> list[Any]:
     if any(name in BOUNDS for name in names):
         bound = bound_of(result)
         record = record | {"bottleneck": bound.bottleneck, "gain_if_free": bound.gain_if_free}
+    if any(name in GAPS for name in names):
+        record = record | result.gap
     return [record[name] for name in names]

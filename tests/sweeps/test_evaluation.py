@@ -18,9 +18,9 @@ from socsim.errors import SocsimError
 from socsim.sweeps import Plan
 from socsim.sweeps import evaluation as evaluation_module
 from socsim.sweeps.evaluation import Batch, Evaluator, run_batch, seconds_per_point, surroundings
-from socsim.sweeps.metrics import BOUNDS, METRICS
+from socsim.sweeps.metrics import BOUNDS, GAPS, METRICS
 
-RECORDED = [name for name in METRICS if name not in BOUNDS]
+RECORDED = [name for name in METRICS if name not in (*BOUNDS, *GAPS)]
 SHALLOW = {"model.num_hidden_layers": 2}
 SPEED: dict[str, Any] = {"path": "soc.processors.npu.speed", "name": "npu", "values": [0.5, 2]}
 
@@ -264,3 +264,11 @@ def test_memory_that_is_short_is_no_failed_point(monkeypatch: pytest.MonkeyPatch
 def test_a_point_takes_some_time() -> None:
     assert 0 < seconds_per_point(plan()) < 60
     assert seconds_per_point(plan(constraints=["chunk_tokens < 0"])) == 0
+
+
+def test_gap_to_the_lower_bound_is_that_of_the_run() -> None:
+    names = [*GAPS, "makespan_s"]
+    for row in table(batches(plan(CHUNKS, metrics=names))):
+        result = socsim.run("toy-phone", "smollm2-135m", "llm-npu", prompt_tokens=64, chunk_tokens=row["chunk_tokens"], overrides=SHALLOW)
+        assert {name: row[name] for name in GAPS} == result.gap
+        assert row["makespan_s"] == pytest.approx(row["makespan_lower_bound_s"] * (1 + row["makespan_gap"]))
