@@ -18,9 +18,10 @@ from socsim.specs import Run
 from socsim.timeline import Timeline
 
 POLICIES = sorted(SCHEDULERS)
-ANY_GRAPH = ["sequential", "fifo", "out-of-order", "out-of-order-earliest-position"]
+WORK_CONSERVING = ["fifo", "out-of-order", "out-of-order-earliest-position", "critical-path", "wavefront", "lookahead"]
+"""Policies that never wait."""
+ANY_GRAPH = ["sequential", "heft", "planned", *WORK_CONSERVING]
 """Policies that do not presume the structure of chunks."""
-WORK_CONSERVING = ["fifo", "out-of-order", "out-of-order-earliest-position"]
 SEEDS = (*range(40), 199, 320, 328)
 """The last three have flows that end at half a nanosecond, so that rounding shows."""
 

@@ -27,7 +27,8 @@ def heft(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:
     left = ways_to_end(graph, expected_ns)
     start, end = [0] * len(graph), [0] * len(graph)
     machines = [_Machine() for _ in graph.processors]
-    for index in sorted(range(len(graph)), key=lambda index: (-left[index], index)):  # durations are never 0, so what is needed comes first
+    # What is needed comes first: its way is longer, as durations are never 0, or none where both are decode steps.
+    for index in sorted(range(len(graph)), key=lambda index: (-left[index], index)):
         ready = max((end[other] for other in graph.all_predecessors(index)), default=0)
         start[index] = machines[graph.processor_index[index]].take(ready, expected_ns[index])
         end[index] = start[index] + expected_ns[index]

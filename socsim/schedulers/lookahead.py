@@ -57,6 +57,8 @@ class _Patient:
         """Return the ready subgraph with the lowest rank, or None to wait for a lower one."""
         best = min(ready, key=self.key.__getitem__)
         limit = view.now_ns + self.patience * self.expected_ns[best]
+        if any(through <= limit and self.key[index] < self.key[best] for through, index in view.coming[view.processor]):
+            return None
         for processor, running in enumerate(view.running):
             if running >= 0 and view.now_ns <= self.ends[processor] <= limit and self._frees_better(running, best, view):
                 return None
@@ -68,7 +70,11 @@ class _Patient:
         graph, freed = self.graph, list(self.graph.successors[running])
         prefix, place = graph.prefix_of.get(running, (-1, -1))
         if place >= 0 and view.frontier[prefix] == place:
-            freed += graph.prefixes[prefix].waiters[place]
+            members, waiters = graph.prefixes[prefix]
+            freed += waiters[place]
+            while place + 1 < len(members) and view.done[members[place + 1]]:
+                place += 1
+                freed += waiters[place]
         return any(
             view.missing[index] == 1 and graph.processor_index[index] == view.processor and self.key[index] < self.key[best]
             for index in freed

@@ -117,8 +117,8 @@ class _Search:
         now = self.best
         order = _order(now)
         for step in range(count):
-            swaps = _critical_swaps(graph, now)
-            if self.done or not swaps:
+            swaps = [] if self.done else _critical_swaps(graph, now)
+            if not swaps:
                 return
             changed = _moved(graph, order, *rng.choice(swaps), earlier=rng.random() < 0.5)
             if changed is None:

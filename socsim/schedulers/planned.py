@@ -35,7 +35,10 @@ def replay(plan: Rehearsal) -> Prepare:
 
 
 class _Replay:
-    """Takes what comes next in the plan of each processor, or something else when that would take long to be ready."""
+    """Takes what comes next in the plan of each processor, or something else when that takes long to be ready.
+
+    Policies are asked when something happens, so a wait that has become too long ends at the next event.
+    """
 
     def __init__(self, graph: TaskGraph, expected_ns: Sequence[int], plan: Rehearsal) -> None:
         self.expected_ns, self.rank = expected_ns, lookahead_ranks(graph, expected_ns)
@@ -54,11 +57,7 @@ class _Replay:
     def choose(self, ready: Sequence[int], view: View) -> int | None:
         """Return the next of the order, None to wait for it, or something else."""
         processor = view.processor
-        queue, place = self.queues[processor], self.place[processor]
-        while self.taken[queue[place]]:
-            place += 1
-        self.place[processor] = place
-        choice = queue[place]
+        choice = self._following(processor)
         if choice not in ready:
             following, choice = choice, min(ready, key=self.rank.__getitem__)
             if self._pays(following, choice, view):
@@ -67,10 +66,23 @@ class _Replay:
         self.waits_since[processor] = -1
         return choice
 
+    def _following(self, processor: int) -> int:
+        """Return the next of the order of a processor that has not done all of it."""
+        queue, place = self.queues[processor], self.place[processor]
+        while self.taken[queue[place]]:
+            place += 1
+        self.place[processor] = place
+        return queue[place]
+
     def _pays(self, following: int, instead: int, view: View) -> bool:
-        """Say whether to wait on: something runs that may end the wait, and it has not lasted much longer than in the plan."""
+        """Say whether to wait on: something may end the wait, and it has not lasted much longer than in the plan."""
         since = self.waits_since
         if since[view.processor] < 0:
             since[view.processor] = view.now_ns
         waited_ns = view.now_ns - since[view.processor]
-        return (max(view.running) >= 0 or any(view.coming)) and waited_ns <= self.pause_ns[following] + PATIENCE * self.expected_ns[instead]
+        return waited_ns <= self.pause_ns[following] + PATIENCE * self.expected_ns[instead] and self._goes_on(view)
+
+    def _goes_on(self, view: View) -> bool:
+        """Say whether something runs, is being handed over, or will be started by a processor that chooses later at this instant."""
+        later = [p for p in range(view.processor + 1, len(view.ready)) if view.ready[p]]
+        return max(view.running) >= 0 or any(view.coming) or any(self._following(p) in view.ready[p] for p in later)

@@ -40,9 +40,14 @@ def ranked(rank: Sequence[float]) -> Prepare:
 
 
 def ways_to_end(graph: TaskGraph, expected_ns: Sequence[int]) -> list[int]:
-    """Return for each subgraph the longest chain of expected durations from its start to the end of the graph (ns)."""
+    """Return for each subgraph the longest chain of expected durations from its start to the end of the prefill (ns); 0 for decode steps.
+
+    Decode steps count for nothing, as no order makes them shorter: work that the first token needs should not depend on how many follow.
+    """
     free = [[0] * len(graph.processors) for _ in graph.processors]  # policies are not told what hand-overs take
-    return [behind + own for behind, own in zip(tails(graph, expected_ns, free), expected_ns, strict=True)]
+    duration = expected_ns[: graph.prefill_count]
+    ways = [behind + own for behind, own in zip(tails(graph, duration, free), duration, strict=True)]
+    return ways + [0] * (len(graph) - len(ways))
 
 
 def staggered(graph: TaskGraph, ways_ns: Sequence[int], stagger: float) -> list[float]:
@@ -53,7 +58,7 @@ def staggered(graph: TaskGraph, ways_ns: Sequence[int], stagger: float) -> list[
 
 
 def critical_path(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:
-    """Take the subgraph with the longest way to the end of the graph.
+    """Take the subgraph with the longest way to the end of the prefill.
 
     Wins where the NPU has far more work than the CPU, or where a block computes attention and FFN side by side: any order then keeps the
     NPU busy until the end, where the longest way matters. Loses where processors have about as much work: all chunks stay at the same
