@@ -267,12 +267,17 @@ def test_mean_steps_keep_the_integral(result: Result) -> None:
     assert float((values * np.diff(edges)).sum()) == pytest.approx(float((rate[:-1] * np.diff(when)).sum() / 1e9))
 
 
+def test_facts_of_runs_instead_of_their_ttft() -> None:
+    assert titles(gantt([small()] * 2, facts=["slow", "makespan 9 ms"])) == ["fifo: slow", "fifo: makespan 9 ms"]
+
+
 @pytest.mark.parametrize(
     ("runs", "options", "message"),
     [
         (0, {}, "gantt: timelines is empty; at least one run is needed"),
         (2, {"titles": ["one"]}, "gantt: titles has length 1, should have that of timelines, 2"),
         (1, {"ttft_s": [1.0, 2.0]}, "gantt: ttft_s has length 2, should have that of timelines, 1"),
+        (2, {"facts": ["slow"]}, "gantt: facts has length 1, should have that of timelines, 2"),
         (2, {"power": (np.zeros(1, dtype=np.int64), np.zeros(1))}, "gantt: power goes with one run, not with 2"),
         (1, {"window_s": (1.0, 1.0)}, "gantt: window_s (1.0, 1.0) should be a start of at least 0 and a later end"),
         (1, {"window_s": (-1.0, 1.0)}, "gantt: window_s (-1.0, 1.0) should be a start of at least 0 and a later end"),

@@ -35,6 +35,7 @@ def gantt(
     *,
     titles: Sequence[str] | None = None,
     ttft_s: Sequence[float] | None = None,
+    facts: Sequence[str] | None = None,
     power: Steps | None = None,
     window_s: Window | None = None,
     columns: int = 2,
@@ -48,8 +49,8 @@ def gantt(
     ----------
     timelines
         One run, drawn with its DRAM bandwidth below, or several to compare.
-    titles
-        Title of each run; default: its scheduler.
+    titles, facts
+        Title of each run, default: its scheduler; and what stands behind it, default: its TTFT and the NPU's bubble rate.
     ttft_s
         TTFT of each run, for its title; default: the end of its prefill, without preparation.
     power
@@ -62,17 +63,18 @@ def gantt(
     Raises
     ------
     SocsimError
-        No run, not one title or TTFT a run, power with several runs, an empty window, or an unknown width.
+        No run, not one title, TTFT or text of facts a run, power with several runs, an empty window, or an unknown width.
     """
     runs = [timelines] if isinstance(timelines, Timeline) else list(timelines)
     titles = [run.scheduler for run in runs] if titles is None else titles
     ends = [int(run.end_ns[: run.graph.prefill_count].max()) / NANOSECONDS for run in runs]
     ttft_s = ends if ttft_s is None else ttft_s
-    _check(runs, titles, ttft_s, power, window_s, columns)
+    facts = list(map(_facts, runs, ttft_s)) if facts is None else facts
+    _check(runs, titles, ttft_s, facts, power, window_s, columns)
     # A little space on the right keeps the line at the end of the prefill visible.
     window = window_s or (0.0, 1.01 * max(int(run.end_ns.max()) for run in runs) / NANOSECONDS)
     axis_in = WIDTH_IN[columns] - LEFT_IN - RIGHT_IN
-    heads = [_head(title, run, ttft, columns, axis_in) for title, run, ttft in zip(titles, runs, ttft_s, strict=True)]
+    heads = [_head(title, fact, columns, axis_in) for title, fact in zip(titles, facts, strict=True)]
     panels = _panels(runs[0], power) if len(runs) == 1 else []
     legend, entries = _legend(runs, window), 4 if columns == 1 else 10
     sizes = [((head.count("\n") + 1) * LINE_IN + GAP_IN, len(run.graph.processors) * ROW_IN) for run, head in zip(runs, heads, strict=True)]
@@ -90,12 +92,12 @@ def gantt(
     return figure
 
 
-def _check(runs: Sequence[Timeline], titles: Sequence[str], ttft_s: Sequence[float], power: Steps | None, window_s: Window | None,
-           columns: int) -> None:  # fmt: skip
+def _check(runs: Sequence[Timeline], titles: Sequence[str], ttft_s: Sequence[float], facts: Sequence[str], power: Steps | None,
+           window_s: Window | None, columns: int) -> None:  # fmt: skip
     """Check the arguments of `gantt`."""
     if not runs:
         raise SocsimError("gantt: timelines is empty; at least one run is needed")
-    for name, values in (("titles", titles), ("ttft_s", ttft_s)):
+    for name, values in (("titles", titles), ("ttft_s", ttft_s), ("facts", facts)):
         if len(values) != len(runs):
             raise SocsimError(f"gantt: {name} has length {len(values)}, should have that of timelines, {len(runs)}")
     if power is not None and len(runs) > 1:
@@ -141,14 +143,19 @@ def _seen(run: Timeline, window: Window) -> NDArray[np.int64]:
     return np.flatnonzero((run.end_ns > window[0] * NANOSECONDS) & (run.start_ns < window[1] * NANOSECONDS))
 
 
-def _head(title: str, run: Timeline, ttft_s: float, columns: int, axis_in: float) -> str:
-    """Return the title of a run with its TTFT and bubble rate, in lines that fit."""
+def _facts(run: Timeline, ttft_s: float) -> str:
+    """Return the TTFT and the bubble rate of a run."""
     facts = f"TTFT {ttft_s:.2f} s" if ttft_s >= 1 else f"TTFT {ttft_s * 1e3:.3g} ms"
     before_s = ttft_s - int(run.end_ns[: run.graph.prefill_count].max()) / NANOSECONDS
     facts += f" ({before_s:.2f} s of it before the prefill)" if before_s > 0.005 else ""
     if "npu" in run.graph.processors:
         first, last, busy = prefill_span_ns(run, run.graph.processors.index("npu"))
         facts += f", NPU bubble rate {100 * (1 - busy / (last - first)) if last else 0:.1f} %"
+    return facts
+
+
+def _head(title: str, facts: str, columns: int, axis_in: float) -> str:
+    """Return the title of a run with facts about it, in lines that fit."""
     facts = facts.replace(" ", "\xa0")  # no line break inside
     lines = [f"{title}: {facts}"] if columns == 2 else [f"{title}:", facts]
     return "\n".join(textwrap.fill(line, int(axis_in / CHARACTER_IN)) for line in lines)
