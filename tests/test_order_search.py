@@ -11,7 +11,7 @@ from random_graphs import hand_costs, random_dag
 from socsim.conformance import random_costs
 from socsim.cost import Costs
 from socsim.schedulers import Prepare, Rehearsal
-from socsim.schedulers.order_search import FEWEST, MOST, _critical_swaps, _moved, _order, best_plan
+from socsim.schedulers.order_search import FEWEST, MOST, _critical_runs, _moved, _order, best_plan
 from socsim.schedulers.ranked import ranked
 from socsim.simulator import rehearsals
 
@@ -65,27 +65,26 @@ def test_moves_never_contradict_dependencies() -> None:
     assert min(refused, made) > 100
 
 
-def test_swaps_are_neighbors_on_one_processor_that_touch_in_time() -> None:
+def test_runs_are_done_one_after_the_other_on_one_processor_and_end_with_the_prefill() -> None:
     found = 0
     for seed, costs in enumerate(cases()):
         graph, plan = costs.graph, plan_of(costs, seed)
-        order = _order(plan)
-        turns = [[index for index in order if graph.processor_index[index] == p] for p in range(len(graph.processors))]
-        neighbors = {pair for turn in turns for pair in itertools.pairwise(turn)}
-        for first, second in _critical_swaps(graph, plan):
-            assert (first, second) in neighbors
-            assert plan.end_ns[first] == plan.start_ns[second]
-            assert first not in graph.all_predecessors(second)
-            assert plan.end_ns[second] <= plan.makespan_ns
-            found += 1
+        ends = []
+        for run in _critical_runs(graph, plan):
+            assert len({graph.processor_index[index] for index in run}) == 1
+            assert all(plan.end_ns[first] == plan.start_ns[second] for first, second in itertools.pairwise(run))
+            ends.append(plan.end_ns[run[-1]])
+            found += len(run) - 1
+        assert ends == sorted(ends, reverse=True)
+        assert max(ends, default=0) <= plan.makespan_ns
     assert found > 100
 
 
-def test_swaps_along_a_critical_path_by_hand() -> None:
-    # NPU: 0 0-5, 1 5-15, 3 20-24; CPU: 2 15-20, 4 20-21. Neither 2 and 4 nor what ends early is critical.
+def test_runs_along_a_critical_path_by_hand() -> None:
+    # NPU: 0 0-5, 1 5-15, 3 20-24; CPU: 2 15-20, 4 20-21. Nothing else is done without a pause and critical than 0 and 1.
     costs = hand_costs([("npu", 5, 0, ()), ("npu", 10, 0, ()), ("cpu", 5, 0, (1,)), ("npu", 4, 0, (2,)), ("cpu", 1, 0, ())])
     plan = Rehearsal([0, 5, 15, 20, 20], [5, 15, 20, 24, 21], 24)
-    assert _critical_swaps(costs.graph, plan) == [(0, 1)]
+    assert _critical_runs(costs.graph, plan) == [[0, 1]]
 
 
 @pytest.mark.parametrize(("effort", "most", "least", "allowed"), [(0, 25, 3, 3), (8, 25, 3, 8), (20, 25, 15, 20), (1000, 12, 8, 12)])

@@ -1,8 +1,8 @@
 """Search for the order with the least makespan, every step judged by simulation: known policies, then patterns, then single moves.
 
 A pattern shifts the ranks of a stage, of a chunk, or of a stage in a chunk, in all blocks alike, as what is good in one block is good in
-the next. A move takes a subgraph of the critical path before or behind its neighbor on the same processor: simulated annealing over
-orders, in which a processor may wait on purpose.
+the next. A move takes a subgraph of the critical path before or behind another one that is near on the same processor: simulated annealing
+over orders, in which a processor may wait on purpose.
 """
 
 from __future__ import annotations
@@ -20,35 +20,42 @@ from socsim.schedulers.out_of_order import TIE_RULES, out_of_order
 from socsim.schedulers.ranked import ranked, sloped, staggered, ways_to_end
 from socsim.schedulers.view import Prepare, Rehearsal, Rehearse
 
-EFFORT = 200_000
-"""Subgraphs that are simulated for one plan, in all rehearsals together: about a second."""
-FEWEST, MOST = 3, 1000
+EFFORT = 300_000
+"""Subgraphs that are simulated for one plan, in all rehearsals together: a second or so."""
+FEWEST, MOST = 3, 3000
 """Rehearsals, whatever their size: at least those of `lookahead` and of the paper's rule with both of its ties."""
-KNOWN, PATTERNS = 0.25, 0.3
+KNOWN, PATTERNS = 0.25, 0.15
 """Shares of the rehearsals for known policies and for patterns; the others are for moves."""
 STAGGERS = (0.0, 0.15, 0.25, 0.35, 0.4, 0.45, 0.55, 0.6, 0.7, 0.9)
 SLOPES = (4, 3, 2, 5, 1, 8)
 CLOSE = 1.0005
 """A plan this near to a lower bound is not searched further."""
-HOT = 0.003
+HOT = 0.006
 """Temperature at the start of annealing: how much longer a change may make the plan, as a share of it."""
+REACH = 6
+"""Places on its processor by which a move takes a subgraph at most: about a block."""
+TRIES = 3
+"""Moves that are looked at for each that is rehearsed, at most: dependencies forbid many."""
 SHIFT = 0.25
 """Spread of a change to a pattern, as a share of a block's time."""
 
 
-def best_plan(graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse: Rehearse) -> Rehearsal:
+def best_plan(graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse: Rehearse, *, waits: bool = True) -> Rehearsal:
     """Return the best rehearsal that a search of fixed effort finds; never worse than those of `lookahead` and `out-of-order`.
 
     Parameters
     ----------
     graph, expected_ns, seed, rehearse
         As for a policy that plans.
+    waits
+        Whether a processor may wait on purpose; if not, all effort goes to policies and patterns, which never do.
     """
     count = min(max(EFFORT // max(len(graph), 1), FEWEST), MOST)
     search = _Search(graph, expected_ns, rehearse, random.Random(seed))
     search.try_policies(max(FEWEST, int(KNOWN * count)))
-    search.try_patterns(int(PATTERNS * count))
-    search.try_moves(count - search.rehearsals)
+    search.try_patterns(int(PATTERNS * count) if waits else count - search.rehearsals)
+    if waits:
+        search.try_moves(count - search.rehearsals)
     return search.best
 
 
@@ -115,19 +122,28 @@ class _Search:
         """Anneal the order of the best plan."""
         graph, rng = self.graph, self.random
         now = self.best
-        order = _order(now)
-        for step in range(count):
-            swaps = [] if self.done else _critical_swaps(graph, now)
-            if not swaps:
+        order, runs = _order(now), _critical_runs(graph, now)
+        step = 0
+        for _ in range(TRIES * count):
+            if self.done or not runs or step == count:
                 return
-            changed = _moved(graph, order, *rng.choice(swaps), earlier=rng.random() < 0.5)
+            changed = self._move(order, runs)
             if changed is None:
                 continue
             found = self.play(lambda graph, _expected, _seed, order=changed: follow(graph, order))
             worse = found.makespan_ns - now.makespan_ns
             heat = HOT * now.makespan_ns * (1 - step / count)
+            step += 1
             if worse <= 0 or rng.random() < exp(-worse / heat):
-                now, order = found, _order(found)
+                now, order, runs = found, _order(found), _critical_runs(graph, found)
+
+    def _move(self, order: Sequence[int], runs: Sequence[Sequence[int]]) -> list[int] | None:
+        """Return the order with one subgraph of the critical path before or behind another one; None if a dependency forbids it."""
+        rng = self.random
+        run = rng.choices(runs, [len(run) - 1 for run in runs])[0]
+        first = rng.randrange(len(run) - 1)
+        second = min(first + rng.randint(1, REACH), len(run) - 1)
+        return _moved(self.graph, order, run[first], run[second], earlier=rng.random() < 0.5)
 
 
 def _bound_ns(graph: TaskGraph, expected_ns: Sequence[int]) -> int:
@@ -146,24 +162,22 @@ def _order(plan: Rehearsal) -> list[int]:
     return sorted(range(len(plan.start_ns)), key=lambda index: (plan.start_ns[index], index))
 
 
-def _critical_swaps(graph: TaskGraph, plan: Rehearsal) -> list[tuple[int, int]]:
-    """Return pairs that follow each other on one processor along the critical path and do not need each other."""
+def _critical_runs(graph: TaskGraph, plan: Rehearsal) -> list[list[int]]:
+    """Return the subgraphs of the critical path in the runs of two or more that one processor does without a pause."""
     before = [-1] * len(graph)
     last = [-1] * len(graph.processors)
     for index in _order(plan):
         processor = graph.processor_index[index]
         before[index], last[processor] = last[processor], index
-    end_ns, swaps = plan.end_ns, []
-    index = max(range(graph.prefill_count), key=end_ns.__getitem__)
+    runs: list[list[int]] = []
+    index = max(range(graph.prefill_count), key=plan.end_ns.__getitem__, default=-1)
     while index >= 0:
-        neighbor = before[index]
-        if neighbor >= 0 and end_ns[neighbor] == plan.start_ns[index]:
-            if neighbor not in graph.all_predecessors(index):
-                swaps.append((neighbor, index))
-            index = neighbor
-        else:
-            index = max(graph.all_predecessors(index), key=end_ns.__getitem__, default=-1)
-    return swaps
+        run = [index]
+        while before[run[-1]] >= 0 and plan.end_ns[before[run[-1]]] == plan.start_ns[run[-1]]:
+            run.append(before[run[-1]])
+        runs.append(run[::-1])
+        index = max(graph.all_predecessors(run[-1]), key=plan.end_ns.__getitem__, default=-1)
+    return [run for run in runs if len(run) > 1]
 
 
 def _moved(graph: TaskGraph, order: Sequence[int], first: int, second: int, *, earlier: bool) -> list[int] | None:
