@@ -23,6 +23,7 @@ from socsim.schedulers import Choose, Prepare, Rehearsal, Rehearse, View, load_s
 from socsim.timeline import Timeline
 
 _NEVER = 1 << 63
+_REHEARSAL = "in a rehearsal: "
 
 
 class _Wake(Event):
@@ -159,7 +160,7 @@ class _Run:
                     try:
                         choice = choose(ready, view)
                     except Exception as error:
-                        raise _failure(error) from error
+                        raise _failure(error) from _cause(error)
                     if choice is not None:
                         if ready and choice is ready[0]:
                             del ready[0]
@@ -190,6 +191,11 @@ def _failure(error: Exception) -> SocsimError:
     return error if isinstance(error, SocsimError) else SocsimError(f"scheduler raised {type(error).__name__}: {error}")
 
 
+def _cause(error: Exception) -> BaseException | None:
+    """Return what led to the error of `_failure`."""
+    return error.__cause__ if isinstance(error, SocsimError) else error
+
+
 def _take(ready: list[int], choice: int, graph: TaskGraph, view: View) -> int:
     """Remove a policy's choice from what is ready, and return it as a plain number."""
     place = bisect_left(ready, choice) if isinstance(choice, (int, np.integer)) else len(ready)
@@ -213,8 +219,12 @@ def rehearsals(expected: Costs, memory: str, seed: int) -> Rehearse:
     """Return the function that tells a policy what would happen under another one."""
 
     def rehearse(policy: Prepare) -> Rehearsal:
-        run = _Run(expected.graph, expected, prepared(policy, expected, memory, seed), memory)
-        run.play()
+        try:
+            run = _Run(expected.graph, expected, prepared(policy, expected, memory, seed), memory)
+            run.play()
+        except SocsimError as error:
+            where = "" if str(error).startswith(_REHEARSAL) else _REHEARSAL
+            raise SocsimError(f"{where}{error}") from error
         return Rehearsal(run.start, run.end, max(run.end[: expected.graph.prefill_count], default=0))
 
     return rehearse
@@ -231,7 +241,7 @@ def prepared(prepare: Prepare, expected: Costs, memory: str, seed: int) -> Choos
     try:
         choose = prepare_policy(prepare, expected.graph, list(expected.expected_ns), seed, rehearsals(expected, memory, seed))
     except Exception as error:
-        raise _failure(error) from error
+        raise _failure(error) from _cause(error)
     if not callable(choose):
         raise SocsimError(f"scheduler's prepare should return a function choose(ready, view), not {choose!r}")
     return choose

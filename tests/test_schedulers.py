@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 from random_graphs import hand_costs, random_dag
 
-from socsim.conformance import random_costs
+from socsim.conformance import check_scheduler, random_costs
 from socsim.cost import Costs
+from socsim.decisions import decision_log
 from socsim.errors import SocsimError
 from socsim.graph import TaskGraph
 from socsim.runs import make_case
-from socsim.schedulers import SCHEDULERS, Choose, View, fifo, load_scheduler, out_of_order, scheduler_summary
+from socsim.schedulers import SCHEDULERS, Choose, Prepare, Rehearse, View, fifo, in_order, load_scheduler, out_of_order, scheduler_summary
 from socsim.simulator import simulate
 
 
@@ -106,6 +108,105 @@ def test_view_at_the_start() -> None:
     assert (view.ready, view.released, view.completed, list(view.done)) == ([[] for _ in graph.processors], [], [], [0] * len(graph))
 
 
+def test_view_shows_what_is_being_handed_over() -> None:
+    seen = set()
+    for seed in range(20):
+        costs = random_costs(seed, processors=2 + seed % 2)
+
+        def watching(graph: TaskGraph, expected_ns: Sequence[int], seed: int, costs: Costs = costs) -> Choose:
+            arrival: dict[int, int] = {}
+
+            def choose(ready: Sequence[int], view: View) -> int:
+                for processor, coming in enumerate(view.coming):
+                    assert coming[:1] == sorted(coming)[:1]
+                    assert all(through > view.now_ns and graph.processor_index[index] == processor for through, index in coming)
+                    arrival.update((index, through) for through, index in coming)
+                held = {index for coming in view.coming for _, index in coming}
+                assert held == {i for i in range(len(graph)) if not view.missing[i] and i not in view.released}
+                assert all(arrival.get(index, 0) <= view.now_ns for index in ready)
+                seen.update(held)
+                return ready[0]
+
+            return choose
+
+        simulate(costs.graph, costs, watching)
+    assert len(seen) > 10
+
+
+def quickest(graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse: Rehearse, *, others: Sequence[Prepare]) -> Choose:
+    """Do what the best of some policies does."""
+    return min(others, key=lambda other: rehearse(other).makespan_ns)(graph, expected_ns, seed)
+
+
+class Quickest:
+    """The same as an object that is called."""
+
+    def __call__(self, graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse: Rehearse) -> Choose:
+        return quickest(graph, expected_ns, seed, rehearse, others=[in_order, fifo, out_of_order])
+
+
+OWN: list[Prepare] = [partial(quickest, others=[in_order, fifo, out_of_order]), Quickest(), Quickest().__call__]
+
+
+@pytest.mark.parametrize("policy", OWN, ids=["partial", "object", "method"])
+def test_own_policies_may_rehearse(policy: Prepare, tmp_path: Path) -> None:
+    check_scheduler(policy, cases=6)
+    chosen = set()
+    for seed in range(20):
+        costs = random_costs(seed)
+        of = {name: simulate(costs.graph, costs, name) for name in ("in-order", "fifo", "out-of-order")}
+        best = min(of, key=lambda name: of[name].end_ns[: costs.graph.prefill_count].max())
+        assert simulate(costs.graph, costs, policy).start_ns.tolist() == of[best].start_ns.tolist()
+        with decision_log(policy, tmp_path / "log.csv") as logged:
+            assert simulate(costs.graph, costs, logged).start_ns.tolist() == of[best].start_ns.tolist()
+        lines = (tmp_path / "log.csv").read_text(encoding="utf-8").splitlines()[1:]
+        assert sum(not line.endswith(",wait") for line in lines) == len(costs.graph)  # what is rehearsed is not written down
+        chosen.add(best)
+    assert len(chosen) == 3
+
+
+def failing(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:
+    raise ValueError("boom")
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (failing, "scheduler raised ValueError: boom"),
+        (lambda graph, expected, seed: lambda ready, view: ["boom"][1], "scheduler raised IndexError: list index out of range"),
+        (lambda graph, expected, seed: lambda ready, view: None, "scheduler waits at 0 ns although nothing is running .*"),
+        (lambda graph, expected, seed: lambda ready, view: 9, "scheduler chose 9 for the npu at 0 ns, which is not ready; allowed: 0"),
+        (lambda graph, expected, seed: 7, r"scheduler's prepare should return a function choose\(ready, view\), not 7"),
+        ("fifo", "scheduler raised TypeError: 'fifo' is not a callable object"),
+    ],
+)
+def test_what_goes_wrong_in_a_rehearsal_is_told(other: Prepare, message: str) -> None:
+    def planner(graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse: Rehearse) -> Choose:
+        rehearse(other)
+        return fifo(graph, expected_ns, seed)
+
+    def planner_of_planners(graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse: Rehearse) -> Choose:
+        rehearse(planner)
+        return fifo(graph, expected_ns, seed)
+
+    costs = hand_costs([("npu", 10, 0, ()), ("cpu", 5, 0, (0,))])
+    for policy in (planner, planner_of_planners):
+        with pytest.raises(SocsimError, match=f"^in a rehearsal: {message}$"):
+            simulate(costs.graph, costs, policy)
+    with pytest.raises(SocsimError, match=r"^scheduler 'planner' on a random graph \(seed 0\): prepare raised .*in a rehearsal: "):
+        check_scheduler(planner)
+
+
+def test_what_a_policy_raised_is_the_cause_of_what_is_told() -> None:
+    costs = hand_costs([("npu", 10, 0, ())])
+    with pytest.raises(SocsimError, match="boom") as told:
+        simulate(costs.graph, costs, lambda graph, expected, seed, rehearse: rehearse(failing))
+    causes = [told.value.__cause__]
+    while causes[-1] is not None and len(causes) < 9:
+        causes.append(causes[-1].__cause__)
+    assert [type(each) for each in causes] == [SocsimError, ValueError, type(None)]
+
+
 def test_policies_are_loaded_by_name_path_or_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("my_policies")
     module.mine = fifo  # type: ignore[attr-defined]
@@ -120,7 +221,7 @@ def test_policies_are_loaded_by_name_path_or_as_they_are(monkeypatch: pytest.Mon
         load_scheduler("my_policies:number")
     with pytest.raises(SocsimError, match=r"^scheduler 'no_such_module:f': cannot import module 'no_such_module': "):
         load_scheduler("no_such_module:f")
-    with pytest.raises(SocsimError, match=r"^unknown scheduler 'out-of-ordr' \(did you mean 'out-of-order'\?\); allowed: fifo, in-order, "):
+    with pytest.raises(SocsimError, match=r"^unknown scheduler 'out-of-ordr' \(did you mean 'out-of-order'\?\); allowed: critical-path, "):
         load_scheduler("out-of-ordr")
 
 
