@@ -91,6 +91,13 @@ def mean_chunk_work_s(costs: Costs) -> Floats:
     return busy_ns / NANOSECONDS / (graph.subgraphs[count - 1].chunk + 1)
 
 
+def busiest_work_s(costs: Costs) -> float:
+    """Return the time (s) that a prefill takes at least: that of all the work of the processor that has the most."""
+    count = costs.graph.prefill_count
+    busy_ns = np.bincount(costs.graph.places[:count], costs.fixed_ns[:count])  # whole nanoseconds, as they are simulated
+    return float(busy_ns.max()) / NANOSECONDS
+
+
 def mixed_plans(tokens: int, work_s: Mapping[int, Floats], below_s: float) -> list[Plan]:
     """Return plans of unequal chunks that are worth simulating.
 

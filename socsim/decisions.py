@@ -11,7 +11,7 @@ from typing import Any
 from socsim.cost import NANOSECONDS
 from socsim.errors import SocsimError
 from socsim.graph import Subgraph, TaskGraph
-from socsim.schedulers import Choose, Prepare, Rehearse, View, load_scheduler, prepare_policy
+from socsim.schedulers import Choose, Prepare, Rehearse, View, load_scheduler, place_of, places, prepare_policy
 
 COLUMNS = ("time_s", "processor", "candidates", "choice")
 """When which processor was free, what was ready for it (``name=score; ...`` where the policy has scores), what it took."""
@@ -58,7 +58,7 @@ def decision_log(scheduler: str | Prepare, path: str | Path) -> Iterator[Prepare
     prepare.__name__ = scheduler if isinstance(scheduler, str) else getattr(scheduler, "__name__", type(scheduler).__name__)
     try:
         write(COLUMNS)
-        yield prepare
+        yield places(place_of(policy))(prepare)
     finally:
         with _writing(path):
             file.close()

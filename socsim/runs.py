@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from socsim.bounds import Bounds, lower_bounds
 from socsim.catalog import load_engine, load_model, load_soc
-from socsim.chunking import Attempt, Plan, best_chunk_tokens, mean_chunk_work_s, usable_lengths
-from socsim.cost import NANOSECONDS, Costs, graph_costs, true_costs
+from socsim.chunking import Attempt, Plan, best_chunk_tokens, busiest_work_s, mean_chunk_work_s, usable_lengths
+from socsim.cost import Costs, graph_costs, true_costs
 from socsim.errors import SocsimError, did_you_mean
 from socsim.footprint import Footprint, Preparation, check_fits, graph_preparation, memory_footprint, memory_needs
 from socsim.graph import TaskGraph
 from socsim.metrics import PowerModel, power_model, summarize
-from socsim.schedulers import Prepare
+from socsim.placing import check_alternatives, check_processors, placed_graph
+from socsim.schedulers import Prepare, load_scheduler
 from socsim.simulator import simulate
 from socsim.specs import LLM, Engine, Run, SoC, validate
 from socsim.timeline import Timeline
@@ -53,6 +52,8 @@ class Case:
     power: PowerModel
     overrides: Mapping[str, Any]
     """Fields that were changed for this case, by path."""
+    moved_subgraphs: int = 0
+    """Subgraphs that the scheduler placed elsewhere than the engine's file does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +81,7 @@ class Result:
             "chunk_tokens": max(chunk.rows for chunk in case.chunks),
             "chunk_plan": [chunk.rows for chunk in case.chunks],
             "subgraphs": case.costs.graph.prefill_count,
+            "moved_subgraphs": case.moved_subgraphs,
             **self.metrics,
             "preparation_s": case.preparation.total_s,
             "graph_load_s": case.preparation.load_s,
@@ -208,23 +210,16 @@ def build_case(
     SocsimError
         A combination is not allowed, or the model does not fit the phone's memory.
     """
-    _check_processors(soc, engine)
+    check_processors(soc, engine)
     if engine.chunk_tokens == "auto":
         engine = _choose_chunk_tokens(soc, llm, engine, run, prefill)
     check_fits(llm, engine, soc, run)  # before a graph is built that may be very large
     part = prefill(llm, engine, run)
+    check_alternatives(engine, part.graph)
     costs = graph_costs(part.graph, soc, engine, run)
     footprint = memory_footprint(part.needs, llm, soc, run)
     preparation = graph_preparation(llm, engine, soc, part.graph, part.chunks)
     return Case(soc, llm, engine, run, part.chunks, costs, footprint, preparation, power_model(soc, engine, run), overrides)
-
-
-def _check_processors(soc: SoC, engine: Engine) -> None:
-    missing = sorted(set(engine.processors) - set(soc.processors))
-    if missing:
-        raise SocsimError(
-            f"engine {engine.name} needs processor '{missing[0]}', which {soc.name} lacks; it has: {', '.join(sorted(soc.processors))}"
-        )
 
 
 def _choose_chunk_tokens(soc: SoC, llm: LLM, engine: Engine, run: Run, prefill: Callable[[LLM, Engine, Run], Prefill]) -> Engine:
@@ -234,26 +229,30 @@ def _choose_chunk_tokens(soc: SoC, llm: LLM, engine: Engine, run: Run, prefill: 
     def attempt(chunk_tokens: int | Plan) -> Attempt:
         case = build_case(soc, llm, engine.override({"chunk_tokens": chunk_tokens}, "engine"), alone, {}, prefill)
         plan = tuple(chunk.rows for chunk in case.chunks)
-        return Attempt(
-            plan, mean_chunk_work_s(case.costs), _least_ttft_s(case), lambda: run_case(case, peak=False).metrics["ttft_s"] or 0.0
-        )
+        unknown = run.duration_noise or engine.placement.alternatives  # what the busiest processor has to do
+        least_s = 0.0 if unknown else busiest_work_s(case.costs) + case.preparation.charged_s
+        return Attempt(plan, mean_chunk_work_s(case.costs), least_s, lambda: run_case(case, peak=False).metrics["ttft_s"] or 0.0)
 
     return engine.override({"chunk_tokens": best_chunk_tokens(tokens, usable_lengths(llm, engine, tokens), attempt)}, "engine")
 
 
-def _least_ttft_s(case: Case) -> float:
-    """Return a time (s) that the first token takes at least: that of all the busiest processor does before it."""
-    if case.run.duration_noise:
-        return 0.0
-    count, graph = case.costs.graph.prefill_count, case.costs.graph
-    busy_ns = np.bincount(graph.places[:count], case.costs.fixed_ns[:count])  # whole nanoseconds, as they are simulated
-    return float(busy_ns.max()) / NANOSECONDS + case.preparation.charged_s
+def _placed(case: Case, policy: Prepare) -> Case:
+    """Return the case with the placement that its policy chooses, if its engine has alternatives: with costs, memory and preparation."""
+    soc, llm, engine, run, chunks, listed = case.soc, case.llm, case.engine, case.run, case.chunks, case.costs.graph
+    graph = placed_graph(listed, policy, soc, engine, run, lambda other: graph_preparation(llm, engine, soc, other, chunks).charged_s)
+    if graph is listed:
+        return case
+    part = Prefill(chunks, graph, memory_needs(llm, engine, run, graph, chunks))
+    moved = sum(one.processor != other.processor for one, other in zip(graph.subgraphs, listed.subgraphs, strict=True))
+    return replace(build_case(soc, llm, engine, run, case.overrides, lambda *_: part), moved_subgraphs=moved)
 
 
 def run_case(case: Case, scheduler: str | Prepare | None = None, *, peak: bool = True) -> Result:
     """Simulate a case under its engine's scheduler, or another one, and summarize it, without the peak power if that is not wanted."""
-    run, costs = case.run, true_costs(case.costs, case.run)
-    timeline = simulate(costs.graph, costs, scheduler or case.engine.scheduler, memory=run.memory, seed=run.seed, expected=case.costs)
+    scheduler, run = scheduler or case.engine.scheduler, case.run
+    case = _placed(case, load_scheduler(scheduler))
+    costs = true_costs(case.costs, run)
+    timeline = simulate(costs.graph, costs, scheduler, memory=run.memory, seed=run.seed, expected=case.costs)
     return Result(case, timeline, summarize(timeline, case.power, run, case.preparation.charged_s, peak=peak))
 
 

@@ -146,7 +146,10 @@ def groups(result: Result) -> Iterator[tuple[str, list[Row]]]:
         ],
     )
     yield "throughput", [row("prefill", "prefill_tokens_per_s", "tokens/s"), row("decode", "decode_tokens_per_s", "tokens/s")]
-    yield "prefill utilization and bubbles", [*_processor_rows(record), ("subgraphs", digits(record["subgraphs"]), "subgraphs")]
+    counts = [("subgraphs", digits(record["subgraphs"]), "subgraphs")]
+    if record["moved_subgraphs"]:
+        counts.append(("moved by the scheduler", digits(record["moved_subgraphs"]), "moved_subgraphs"))
+    yield "prefill utilization and bubbles", [*_processor_rows(record), *counts]
     yield (
         f"power and energy (calibration {record['power_calibration']})",
         [

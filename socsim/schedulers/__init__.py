@@ -4,7 +4,9 @@ A policy is a function ``prepare(graph, expected_ns, seed)`` that is called once
 is called whenever a processor is free and has ready subgraphs: `ready` holds their indices in rising order (chunk, block,
 stage), so its first is the lowest chunk's. It returns one of them, or None to wait for the next event. Policies see
 expected durations; the simulator holds the true ones. A policy with a fourth parameter, ``rehearse``, plans by simulation:
-``rehearse(other)`` says what would happen under another policy if all durations were as expected.
+``rehearse(other)`` says what would happen under another policy if all durations were as expected. Where an engine has
+alternatives of placement, a policy with an attribute ``place`` chooses among them before it is prepared: a function that
+takes `Placements` and returns the processor of every subgraph. All others keep the placement of the engine's file.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ from socsim.schedulers.lookahead import lookahead
 from socsim.schedulers.out_of_order import out_of_order
 from socsim.schedulers.planned import planned
 from socsim.schedulers.ranked import critical_path, wavefront
-from socsim.schedulers.view import Choose, Prepare, Rehearsal, Rehearse, View, prepare_policy
+from socsim.schedulers.view import Choose, Place, Placements, Prepare, Rehearsal, Rehearse, View, place_of, places, prepare_policy
 
 __all__ = [
     "SCHEDULERS",
     "Choose",
+    "Place",
+    "Placements",
     "Prepare",
     "Rehearsal",
     "Rehearse",
@@ -38,6 +42,8 @@ __all__ = [
     "lockstep_pairs",
     "lookahead",
     "out_of_order",
+    "place_of",
+    "places",
     "planned",
     "prepare_policy",
     "scheduler_summary",

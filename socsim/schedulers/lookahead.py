@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from socsim.graph import TaskGraph
+from socsim.schedulers.placement_search import best_placement
 from socsim.schedulers.ranked import by_rank, staggered, ways_to_end
-from socsim.schedulers.view import Choose, View
+from socsim.schedulers.view import Choose, Placements, View, places
 
 STAGGER = 0.5
 """Share of a block by which the second of two chunks is held back; from 0.4 to 0.55, mean and worst times differ little."""
@@ -18,6 +19,12 @@ def usual_stagger(graph: TaskGraph) -> float:
     return float(STAGGER / max(chunks - 1, 1) ** 0.5)
 
 
+def lookahead_placement(placements: Placements) -> list[str]:
+    """Return the best placement that a search finds by simulating `lookahead`; never worse under it than the engine file's."""
+    return best_placement(placements, lookahead)
+
+
+@places(lookahead_placement)
 def lookahead(graph: TaskGraph, expected_ns: Sequence[int], seed: int, *, stagger: float | None = None, patience: float = 0.0) -> Choose:
     """Take the subgraph with the longest way to the end, each chunk held back against the one before by part of a block.
 
@@ -25,6 +32,7 @@ def lookahead(graph: TaskGraph, expected_ns: Sequence[int], seed: int, *, stagge
     the last blocks short. Holding chunks back lets one run its FFN on the NPU while the CPU computes the attention of another, where
     `out-of-order` and `critical-path` bring them to the same place at the same time. It needs no search, and as it plans no times,
     it adapts to durations that are not as expected. Loses to `planned` with two or three chunks, where single subgraphs matter.
+    Where an engine allows several placements, one is searched by simulation before.
 
     Parameters
     ----------

@@ -5,14 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from socsim.graph import TaskGraph
-from socsim.schedulers.lookahead import lookahead_ranks
+from socsim.schedulers.lookahead import lookahead, lookahead_placement, lookahead_ranks
 from socsim.schedulers.order_search import best_plan
-from socsim.schedulers.view import Choose, Prepare, Rehearsal, Rehearse, View
+from socsim.schedulers.view import Choose, Placements, Prepare, Rehearsal, Rehearse, View, places
 
 PATIENCE = 0.5
 """How much longer than planned a processor waits for the next of its order, as a share of the time that another ready subgraph takes."""
 
 
+def planned_placement(placements: Placements) -> list[str]:
+    """Return the placement that is the best under `lookahead`, unless that of the engine's file is better when both are planned.
+
+    A plan is never worse than `lookahead` and never better than the busiest processor's work, so that few are needed.
+    """
+    graph, listed, found = placements.graph, placements.listed, lookahead_placement(placements)
+    busy_ns = dict.fromkeys(listed, 0)
+    for name, durations in list(zip(listed, placements.expected_ns, strict=True))[: graph.prefill_count]:
+        busy_ns[name] += durations[name]
+    quick_ns = placements.rehearse(found, lookahead)
+    if found == listed or quick_ns <= max(busy_ns.values()) or quick_ns <= (listed_ns := placements.rehearse(listed, planned)):
+        return found
+    return found if placements.rehearse(found, planned) <= listed_ns else listed
+
+
+@places(planned_placement)
 def planned(graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse: Rehearse) -> Choose:
     """Replay the best order that a search by simulation finds before the run: of all policies, and of changes to the best of them.
 
@@ -20,7 +36,7 @@ def planned(graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse: R
     hold, greedy rules don't. Task graphs depend on the prompt's length alone and chunks share theirs, so one plan serves all prompts of a
     length. It takes a second or so to make. When durations turn out different, it keeps to its order, not to its times, and takes
     what `lookahead` would where its order would leave a processor waiting for long. With many chunks it gains little over
-    `lookahead`, which is close to the bound there.
+    `lookahead`, which is close to the bound there. Where an engine allows several placements, one is searched first.
     """
     return replay(best_plan(graph, expected_ns, seed, rehearse))(graph, expected_ns, seed)
 

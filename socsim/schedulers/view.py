@@ -1,10 +1,10 @@
-"""What a policy is, what it may look at while the simulation runs, and what it may try before."""
+"""What a policy is, what it may look at while the simulation runs, and what it may try and choose before."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from socsim.graph import TaskGraph
 
@@ -52,6 +52,45 @@ class Rehearsal(NamedTuple):
 
 Rehearse = Callable[[Prepare], Rehearsal]
 """Simulates the run to come under another policy, DRAM and hand-overs included, with expected durations for the true ones."""
+
+
+class Placements(NamedTuple):
+    """The placements among which a policy may choose before the run; one entry for each subgraph."""
+
+    graph: TaskGraph
+    """The task graph with the placement of the engine's file."""
+    expected_ns: list[Mapping[str, int]]
+    """The processors that may run each subgraph, the engine file's first, with its duration there without handing its result over (ns)."""
+    hand_over_ns: list[int]
+    """What handing the result to another processor takes: the producer's work and the latency (ns)."""
+    rehearse: Callable[[Sequence[str], Prepare], int]
+    """Simulates a placement, the processor of every subgraph, under a policy as `Rehearse` does; returns the time to first token (ns)."""
+
+    @property
+    def listed(self) -> list[str]:
+        """The processor of each subgraph by the engine's file."""
+        return [subgraph.processor for subgraph in self.graph.subgraphs]
+
+
+Place = Callable[[Placements], Sequence[str]]
+"""Chooses the processor of every subgraph, before its policy is prepared for a task graph with this placement."""
+
+PrepareT = TypeVar("PrepareT", bound=Prepare)
+
+
+def places(place: Place | None) -> Callable[[PrepareT], PrepareT]:
+    """Let a policy choose placements: it gets an attribute `place`, which is called where an engine has alternatives."""
+
+    def attach(prepare: PrepareT) -> PrepareT:
+        prepare.place = place  # type: ignore[attr-defined]
+        return prepare
+
+    return attach
+
+
+def place_of(prepare: Prepare) -> Place | None:
+    """Return the function by which a policy chooses placements, if it has one; what wraps a policy takes it over with `places`."""
+    return getattr(prepare, "place", None)
 
 
 def prepare_policy(prepare: Prepare, graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse: Rehearse) -> Choose:

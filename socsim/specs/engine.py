@@ -63,6 +63,20 @@ class Placement(Spec):
     linears: ProcessorName = Field(description="the seven linears of a block")
     other: ProcessorName = Field(description="everything else")
     operators: dict[OperatorName, ProcessorName] = Field(default_factory=dict, description="exceptions, by operator")
+    alternatives: dict[OperatorName, tuple[ProcessorName, ...]] = Field(
+        default_factory=dict, description="other processors that may run an operator, for schedulers that place subgraphs"
+    )
+
+    @model_validator(mode="after")
+    def _check_alternatives(self) -> Self:
+        for operator, others in self.alternatives.items():
+            if operator in (*LINEARS, "lm_head"):
+                raise ValueError(f"alternatives.{operator}: a linear has none, as its weights would be in memory for each processor")
+            if self.processor(operator) in others:
+                raise ValueError(f"alternatives.{operator} names the {self.processor(operator)}, where {operator} runs anyway")
+            if len(set(others)) != len(others):
+                raise ValueError(f"alternatives.{operator} names a processor twice: {', '.join(others)}")
+        return self
 
     def processor(self, operator: str) -> str:
         """Return the processor that runs an operator."""
@@ -143,8 +157,7 @@ class Engine(Spec):
 
     @property
     def processors(self) -> tuple[str, ...]:
-        """Processors that the engine uses, sorted by name."""
-        shadow = {"cpu"} if self.shadow_outliers else set()
-        return tuple(
-            sorted({self.placement.linears, self.placement.other, *self.placement.operators.values(), self.decode_processor, *shadow})
-        )
+        """Processors that the engine uses, or may use, sorted by name."""
+        placement, shadow = self.placement, {"cpu"} if self.shadow_outliers else set()
+        others = {name for names in placement.alternatives.values() for name in names}
+        return tuple(sorted({placement.linears, placement.other, *placement.operators.values(), *others, self.decode_processor, *shadow}))

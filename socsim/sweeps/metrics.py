@@ -8,8 +8,8 @@ from socsim.bounding import bound_of
 from socsim.runs import Result
 
 WHOLE = (
-    "chunk_tokens", "subgraphs", "peak_memory_bytes", "npu_memory_bytes", "npu_sessions", "weights_bytes", "graph_weights_bytes",
-    "graph_buffers_bytes", "kv_cache_bytes", "activation_bytes", "shadow_weights_bytes",
+    "chunk_tokens", "subgraphs", "moved_subgraphs", "peak_memory_bytes", "npu_memory_bytes", "npu_sessions", "weights_bytes",
+    "graph_weights_bytes", "graph_buffers_bytes", "kv_cache_bytes", "activation_bytes", "shadow_weights_bytes",
 )  # fmt: skip
 NUMBERS = (
     "ttft_s", "makespan_s", "prefill_tokens_per_s", "tpot_s", "decode_tokens_per_s", "e2e_s",

@@ -49,6 +49,15 @@ def test_every_order_computes_the_same_bits(engine: str, pruning_rate: float, ch
     assert len(orders) > 2  # else nothing was shown
 
 
+def test_placed_subgraphs_compute_the_same_bits() -> None:
+    case, decoder = make()
+    names = ("rope", "kv_append", "attention", "attn_norm", "ffn_norm")
+    free = case.engine.override({"placement.alternatives": {name: ["gpu", "npu"] for name in names}}, "engine")
+    result = run_case(make_case(SOC, WEIGHTS.llm, free, prompt_tokens=len(TOKENS), chunk_tokens=32), "heft")
+    assert result.case.moved_subgraphs > 0
+    assert replay(result.timeline, decoder, TOKENS).tobytes() == replay(run_case(case).timeline, decoder, TOKENS).tobytes()
+
+
 def test_residual_additions_on_another_processor_follow_the_merge() -> None:
     case, decoder = make(pruning_rate=0.0)
     apart = case.engine.override({"placement.operators.attn_residual": "cpu", "placement.operators.ffn_residual": "cpu"}, "engine")
