@@ -14,7 +14,22 @@ from typing import Annotated, NoReturn
 import typer
 
 from socsim import __version__
-from socsim.cli import accuracy, calibrate, catalog, compare, experiment, plot, report_page, run, sweep, tune, validate, verify, weights
+from socsim.cli import (
+    accuracy,
+    calibrate,
+    catalog,
+    compare,
+    experiment,
+    plot,
+    report_page,
+    run,
+    schedule,
+    sweep,
+    tune,
+    validate,
+    verify,
+    weights,
+)
 from socsim.cli.console import one_line, one_line_warnings
 from socsim.cli.options import SeveralFiles
 from socsim.errors import SocsimError
@@ -41,6 +56,9 @@ app = typer.Typer(
 app.command("run", short_help="Simulate one prompt.", epilog=run.EXAMPLES)(run.run_command)
 app.command("compare", short_help="Simulate one prompt under several engines and schedulers.", epilog=compare.EXAMPLES)(
     compare.compare_command
+)
+app.command("schedule", short_help="Simulate one prefill under all schedulers, beside a proven bound.", epilog=schedule.EXAMPLES)(
+    schedule.schedule_command
 )
 app.command("validate", cls=SeveralFiles, short_help="Show predictions beside what was measured.", epilog=validate.EXAMPLES)(
     validate.validate_command

@@ -40,7 +40,7 @@ def print_result(console: Console, result: Result) -> None:
             table.add_row(f"  {label}", value, field)
         table.add_section()
     console.print(table)
-    if note := _bound_note(result):
+    if note := bound_note(result, full_record(result)["makespan_gap"]):
         console.print(note)
 
 
@@ -114,10 +114,10 @@ def full_record(result: Result) -> dict[str, Any]:
     return record | {"makespan_lower_bound_s": bound_s, "makespan_gap": record["makespan_s"] / bound_s - 1.0}
 
 
-def _bound_note(result: Result) -> str | None:
-    """Return why the makespan may be above its lower bound whatever the order, if that is likely."""
+def bound_note(result: Result, gap: float) -> str | None:
+    """Return why the makespan may be this far above its lower bound whatever the order, if that is likely."""
     chunks = len(result.case.chunks)
-    if chunks > FEW_CHUNKS or percent(full_record(result)["makespan_gap"]) == percent(0.0):
+    if chunks > FEW_CHUNKS or percent(gap) == percent(0.0):
         return None
     few = "one chunk" if chunks == 1 else f"{chunks} chunks"
     waits = "waits of a processor while the first chunk begins and the last one ends"

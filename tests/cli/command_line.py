@@ -10,7 +10,7 @@ import pytest
 from socsim.cli import main
 
 COMMANDS = (
-    *("run", "compare", "validate", "calibrate", "list", "show", "verify", "accuracy"),
+    *("run", "compare", "schedule", "validate", "calibrate", "list", "show", "verify", "accuracy"),
     *("experiment", "report", "sweep", "plot", "tune"),
 )
 """All that are registered, apart from those with commands of their own."""
