@@ -32,7 +32,7 @@ test: $(READY)  ## fetch real weights (once) and run the tests, with branch cove
 	export OPENBLAS_NUM_THREADS=1; $(BIN)/python -m pytest --numprocesses 2 --cov --cov-report term
 
 bench: $(READY)  ## print the speed ratios and fail if one does not hold
-	@failed=0; for part in speed numerics sweeps; do $(BIN)/python bench/$$part.py || failed=1; done; exit $$failed
+	@failed=0; for part in speed schedulers numerics sweeps; do $(BIN)/python bench/$$part.py || failed=1; done; exit $$failed
 
 lint: $(READY)  ## check style, types and the import contract
 	$(BIN)/ruff check .
