@@ -58,8 +58,8 @@ def ratio_of_work(costs: Costs) -> float:
 def proven_gaps(costs: Costs, time_limit_s: float) -> list[Row]:
     """Return how far each policy is above the least makespan, each processor having DRAM to itself, or above what is proven of that.
 
-    With the paper's rule and the schedule that the solver found as two more. Where that proves no optimum in time, gaps are those to its bound, and may be others
-    on a faster machine.
+    With the paper's rule and the schedule that the solver found as two more. Where that proves no optimum in time, gaps are those to its
+    bound, and may be others on a faster machine.
     """
     count = costs.graph.prefill_count
     runs = {name: simulate(costs.graph, costs, policy, memory="private") for name, policy in POLICIES.items()}
