@@ -163,15 +163,15 @@ def _notes(comparison: Comparison) -> Iterator[str]:
     if elsewhere:
         yield f"With a placement, and so a lower bound, of their own: {', '.join(elsewhere)}."
     if comparison.found:
-        yield from _search_notes(comparison.found)
+        yield from _search_notes(comparison.found, comparison.gap(comparison.found.result))
     best = min(comparison.runs, key=lambda run: run.record["makespan_s"])
     proven = comparison.found is not None and comparison.found.optimum.status == "optimal" and best.case is comparison.case
     if not proven and (note := bound_note(best, comparison.gap(best))):
         yield note
 
 
-def _search_notes(found: Found) -> Iterator[str]:
-    """Return what the search found if nothing shares DRAM, and what its row in the table shows."""
+def _search_notes(found: Found, gap: float) -> Iterator[str]:
+    """Return what the search found if nothing shares DRAM, and what its row in the table shows, which is this far above the bound."""
     from socsim.cost import NANOSECONDS
 
     optimum, run = found.optimum, found.result.case.run
@@ -179,11 +179,12 @@ def _search_notes(found: Found) -> Iterator[str]:
     if optimum.status == "optimal":
         said = f"the least makespan is {makespan}, proven"
     else:
-        gap = digits(100 * (optimum.makespan_ns / optimum.bound_ns - 1), 2)
-        said = f"the best makespan found is {makespan}, at most {gap} % above the least, which is at least {bound}"
+        open_gap = digits(100 * (optimum.makespan_ns / optimum.bound_ns - 1), 2)
+        said = f"the best makespan found is {makespan}, at most {open_gap} % above the least, which is at least {bound}"
     yield f"OR-Tools ({optimum.status}, {optimum.wall_s:.1f} s): without contention for DRAM {said}."
     name = found.result.timeline.scheduler
     if run.memory == "shared":
-        yield f"Row '{name}' plays that order with shared DRAM, where another may be faster; the bound holds there, too."
+        other = "where another may be faster" if gap else "where none with this placement is faster"
+        yield f"Row '{name}' plays that order with shared DRAM, {other}; the bound holds there, too."
     if run.duration_noise:
         yield f"Row '{name}' knows the true durations, policies only expected ones."

@@ -51,7 +51,8 @@ def test_the_optimum_is_a_row_and_proves_a_bound(capsys: pytest.CaptureFixture[s
     monkeypatch.setenv("COLUMNS", "120")
     out = call_well(capsys, *TINY, *OPTIMAL).out
     assert "the least makespan is" in out
-    assert "Row 'optimal' plays that order with shared DRAM" in out
+    assert found["run"]["makespan_gap"] > 0
+    assert "Row 'optimal' plays that order with shared DRAM, where another may be faster; the bound holds there, too." in out
     assert "With 2 chunks the lower bound may be out of reach" not in out
     without = call_well(capsys, *TINY, "--scheduler", "sequential").out
     assert "With 2 chunks the lower bound may be out of reach" in without
@@ -66,6 +67,7 @@ def test_a_search_that_runs_out_of_time(capsys: pytest.CaptureFixture[str]) -> N
     flat = " ".join(call_well(capsys, *options).out.split())
     assert "OR-Tools (feasible," in flat
     assert "the best makespan found is" in flat
+    assert "Row 'best-found' plays that order with shared DRAM, where another may be faster; the bound holds there, too." in flat
     assert "With 3 chunks the lower bound may be out of reach" in flat
 
 
@@ -81,6 +83,8 @@ def test_policies_that_place_subgraphs_have_bounds_of_their_own(
     out = call_well(capsys, *options).out
     assert "Lower bound: no order with the engine's placement has a makespan below" in out
     assert "With a placement, and so a lower bound, of their own: heft." in out
+    assert data["optimal"]["run"]["makespan_gap"] == 0  # bandwidths are not exhausted
+    assert "Row 'optimal' plays that order with shared DRAM, where none with this placement is faster;" in out
 
 
 @pytest.mark.parametrize("columns", [80, 100, 120])
