@@ -218,9 +218,9 @@ def _some(indices: Sequence[int]) -> str:
 def rehearsals(expected: Costs, memory: str, seed: int) -> Rehearse:
     """Return the function that tells a policy what would happen under another one."""
 
-    def rehearse(policy: Prepare) -> Rehearsal:
+    def rehearse(policy: Prepare | str) -> Rehearsal:
         try:
-            run = _Run(expected.graph, expected, prepared(policy, expected, memory, seed), memory)
+            run = _Run(expected.graph, expected, prepared(load_scheduler(policy), expected, memory, seed), memory)
             run.play()
         except SocsimError as error:
             where = "" if str(error).startswith(_REHEARSAL) else _REHEARSAL

@@ -177,7 +177,7 @@ def failing(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:
         (lambda graph, expected, seed: lambda ready, view: None, "scheduler waits at 0 ns although nothing is running .*"),
         (lambda graph, expected, seed: lambda ready, view: 9, "scheduler chose 9 for the npu at 0 ns, which is not ready; allowed: 0"),
         (lambda graph, expected, seed: 7, r"scheduler's prepare should return a function choose\(ready, view\), not 7"),
-        ("fifo", "scheduler raised TypeError: 'fifo' is not a callable object"),
+        ("fifoo", r"unknown scheduler 'fifoo' \(did you mean 'fifo'\?\).*"),
     ],
 )
 def test_what_goes_wrong_in_a_rehearsal_is_told(other: Prepare, message: str) -> None:

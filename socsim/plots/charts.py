@@ -80,7 +80,7 @@ def bars(
             numbers = _numbers(rows if share_y else part, y, published)
             _scale(ax.yaxis, numbers, log=log)
             if not log:
-                ax.set_ylim(0, 1.08 * max(numbers))
+                ax.set_ylim(1.08 * min(0.0, *numbers), 1.08 * max(0.0, *numbers) or 1.0)
     return figure
 
 

@@ -8,6 +8,7 @@ over orders, in which a processor may wait on purpose.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from math import exp
@@ -15,14 +16,15 @@ from math import exp
 from socsim.bounds import heads, one_machine_ns, tails
 from socsim.graph import TaskGraph
 from socsim.schedulers.basic import fifo, follow
+from socsim.schedulers.heft import heft
 from socsim.schedulers.lookahead import lookahead_ranks
 from socsim.schedulers.out_of_order import TIE_RULES, out_of_order
 from socsim.schedulers.ranked import ranked, sloped, staggered, ways_to_end
 from socsim.schedulers.view import Prepare, Rehearsal, Rehearse
 
-EFFORT = 300_000
+EFFORT = 200_000
 """Subgraphs that are simulated for one plan, in all rehearsals together: a second or so."""
-FEWEST, MOST = 3, 3000
+FEWEST, MOST = 3, 2000
 """Rehearsals, whatever their size: at least those of `lookahead` and of the paper's rule with both of its ties."""
 KNOWN, PATTERNS = 0.25, 0.15
 """Shares of the rehearsals for known policies and for patterns; the others are for moves."""
@@ -30,8 +32,8 @@ STAGGERS = (0.0, 0.15, 0.25, 0.35, 0.4, 0.45, 0.55, 0.6, 0.7, 0.9)
 SLOPES = (4, 3, 2, 5, 1, 8)
 CLOSE = 1.0005
 """A plan this near to a lower bound is not searched further."""
-HOT = 0.006
-"""Temperature at the start of annealing: how much longer a change may make the plan, as a share of it."""
+HOT = 0.3
+"""Temperature at the start of annealing: how much longer a change may make the plan, as a share of the mean time of a subgraph."""
 REACH = 6
 """Places on its processor by which a move takes a subgraph at most: about a block."""
 TRIES = 3
@@ -99,6 +101,7 @@ class _Search:
                 return
             self.play_ranks(make())
         self.play(fifo)
+        self.play(heft)
 
     def try_patterns(self, count: int) -> None:
         """Climb by shifting the ranks of a stage, a chunk, or a stage in a chunk, in all blocks alike."""
@@ -123,6 +126,7 @@ class _Search:
         graph, rng = self.graph, self.random
         now = self.best
         order, runs = _order(now), _critical_runs(graph, now)
+        hot_ns = HOT * now.makespan_ns / max(Counter(graph.processor_index[: graph.prefill_count]).values(), default=1)
         step = 0
         for _ in range(TRIES * count):
             if self.done or not runs or step == count:
@@ -132,7 +136,7 @@ class _Search:
                 continue
             found = self.play(lambda graph, _expected, _seed, order=changed: follow(graph, order))
             worse = found.makespan_ns - now.makespan_ns
-            heat = HOT * now.makespan_ns * (1 - step / count)
+            heat = hot_ns * (1 - step / count)
             step += 1
             if worse <= 0 or rng.random() < exp(-worse / heat):
                 now, order, runs = found, _order(found), _critical_runs(graph, found)

@@ -50,7 +50,7 @@ class Rehearsal(NamedTuple):
     """When the prefill ends."""
 
 
-Rehearse = Callable[[Prepare], Rehearsal]
+Rehearse = Callable[[Prepare | str], Rehearsal]
 """Simulates the run to come under another policy, DRAM and hand-overs included, with expected durations for the true ones."""
 
 
