@@ -17,7 +17,7 @@ from socsim.footprint import Footprint, Preparation, check_fits, graph_preparati
 from socsim.graph import TaskGraph
 from socsim.metrics import PowerModel, power_model, summarize
 from socsim.placing import check_alternatives, check_processors, placed_graph
-from socsim.schedulers import Prepare, load_scheduler
+from socsim.schedulers import Prepare, load_scheduler, plans
 from socsim.simulator import simulate
 from socsim.specs import LLM, Engine, Run, SoC, validate
 from socsim.timeline import Timeline
@@ -223,7 +223,11 @@ def build_case(
 
 
 def _choose_chunk_tokens(soc: SoC, llm: LLM, engine: Engine, run: Run, prefill: Callable[[LLM, Engine, Run], Prefill]) -> Engine:
-    """Return the engine with the prebuilt chunk lengths that give the least predicted TTFT: one for all chunks, or one for each."""
+    """Return the engine with the prebuilt chunk lengths that give the least predicted TTFT: one for all chunks, or one for each.
+
+    A policy that plans by simulation would plan for each that is tried: `lookahead` stands in for it.
+    """
+    judge = "lookahead" if plans(load_scheduler(engine.scheduler)) else None
     alone, tokens = run.override({"output_tokens": 1}, "run"), run.prompt_tokens - run.cached_tokens
 
     def attempt(chunk_tokens: int | Plan) -> Attempt:
@@ -231,7 +235,7 @@ def _choose_chunk_tokens(soc: SoC, llm: LLM, engine: Engine, run: Run, prefill: 
         plan = tuple(chunk.rows for chunk in case.chunks)
         unknown = run.duration_noise or engine.placement.alternatives  # what the busiest processor has to do
         least_s = 0.0 if unknown else busiest_work_s(case.costs) + case.preparation.charged_s
-        return Attempt(plan, mean_chunk_work_s(case.costs), least_s, lambda: run_case(case, peak=False).metrics["ttft_s"] or 0.0)
+        return Attempt(plan, mean_chunk_work_s(case.costs), least_s, lambda: run_case(case, judge, peak=False).metrics["ttft_s"] or 0.0)
 
     return engine.override({"chunk_tokens": best_chunk_tokens(tokens, usable_lengths(llm, engine, tokens), attempt)}, "engine")
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 from socsim.chunking import Attempt, Floats, Plan, best_chunk_tokens, mean_chunk_work_s, mixed_plans
-from socsim.runs import make_case, run_case
+from socsim.graph import TaskGraph
+from socsim.runs import make_case, run, run_case
+from socsim.schedulers import Choose, Rehearse, fifo
 
 LENGTHS = (32, 64, 128, 256)
 SHALLOW = {"model.num_hidden_layers": 4}
@@ -110,3 +115,20 @@ def test_mean_work_is_that_of_all_chunks() -> None:
         for name in graph.processors
     ]
     assert mean_chunk_work_s(case.costs).tolist() == pytest.approx(expected)
+
+
+def test_a_policy_that_plans_does_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = []
+
+    def planner(graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse: Rehearse) -> Choose:
+        planned.append(len(graph))
+        return fifo(graph, expected_ns, seed)
+
+    planners = ModuleType("planners")
+    planners.planner = planner  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "planners", planners)
+    options: dict[str, Any] = {"prompt_tokens": 300, "chunk_tokens": "auto", "overrides": SHALLOW}
+    result = run("snapdragon-8-gen-3", "smollm2-135m", "llm-npu", scheduler="planners:planner", **options)
+    assert planned == [len(result.case.costs.graph)]
+    judged = make_case("snapdragon-8-gen-3", "smollm2-135m", "llm-npu", scheduler="lookahead", **options)
+    assert result.case.chunks == judged.chunks

@@ -23,7 +23,7 @@ def searched(costs: Costs, seed: int = 0) -> tuple[Rehearsal, list[int]]:
     """Return the plan of a search, and the makespan of each rehearsal (ns)."""
     makespans, rehearse = [], rehearsals(costs, "shared", seed)
 
-    def counted(policy: Prepare) -> Rehearsal:
+    def counted(policy: Prepare | str) -> Rehearsal:
         found = rehearse(policy)
         makespans.append(found.makespan_ns)
         return found

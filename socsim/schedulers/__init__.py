@@ -22,7 +22,7 @@ from socsim.schedulers.lookahead import lookahead
 from socsim.schedulers.out_of_order import out_of_order
 from socsim.schedulers.planned import planned
 from socsim.schedulers.ranked import critical_path, wavefront
-from socsim.schedulers.view import Choose, Place, Placements, Prepare, Rehearsal, Rehearse, View, place_of, places, prepare_policy
+from socsim.schedulers.view import Choose, Place, Placements, Prepare, Rehearsal, Rehearse, View, place_of, places, plans, prepare_policy
 
 __all__ = [
     "SCHEDULERS",
@@ -45,6 +45,7 @@ __all__ = [
     "place_of",
     "places",
     "planned",
+    "plans",
     "prepare_policy",
     "scheduler_summary",
     "sequential",

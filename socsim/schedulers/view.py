@@ -95,11 +95,12 @@ def place_of(prepare: Prepare) -> Place | None:
 
 def prepare_policy(prepare: Prepare, graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse: Rehearse) -> Choose:
     """Prepare a policy; one that has a parameter `rehearse` plans by simulation."""
-    more = {"rehearse": rehearse} if _plans(prepare) else {}
+    more = {"rehearse": rehearse} if plans(prepare) else {}
     return prepare(graph, expected_ns, seed, **more)
 
 
-def _plans(prepare: Prepare) -> bool:
+def plans(prepare: Prepare) -> bool:
+    """Say whether a policy plans by simulation, which takes many times as long as what it plans."""
     try:
         return "rehearse" in signature(prepare).parameters
     except ValueError:  # something built in, which tells nothing of its parameters

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from socsim.errors import SocsimError
-from socsim.schedulers import SCHEDULERS
+from socsim.schedulers import SCHEDULERS, plans
 from socsim.specs import LLM, Engine, SoC
 from socsim.tuning.accuracy import accuracy_loss, largest_rate
 
@@ -127,7 +127,8 @@ def make_space(
     if engine.placement.linears == "npu":
         found["float work"] = Parameter("placement", tuple(name for name in ("cpu", "gpu") if name in processors))
         found |= {name: Parameter("placement", ("as other", "npu")) for name in MOVABLE}
-    found["scheduler"] = Parameter("scheduler", tuple(SCHEDULERS))
+    # Policies that plan by simulation are no choice: each trial would wait for its plans.
+    found["scheduler"] = Parameter("scheduler", tuple(name for name, policy in SCHEDULERS.items() if not plans(policy)))
     found["decode"] = Parameter("decode", tuple(processors))
     chosen = {name: each for name, each in found.items() if each.group not in keep}
     return Space(engine, chosen, len(LENGTHS) if max_chunk_graphs is None else max_chunk_graphs)

@@ -85,6 +85,12 @@ def test_a_placement_moves_operators_and_keeps_those_that_it_does_not_know() -> 
     assert operators == dict.fromkeys(MOVABLE, "gpu") | {"attention": "npu", "lm_head": "gpu"}
 
 
+def test_policies_that_plan_by_simulation_are_no_choice() -> None:
+    options = space().parameters["scheduler"].options
+    assert {"out-of-order", "lookahead"} < set(options)
+    assert not {"planned", "wavefront"} & set(options)
+
+
 def test_limits_of_the_space() -> None:
     chosen = space(max_chunk_graphs=2, max_accuracy_loss=8.0, keep=("scheduler", "placement"))
     assert {parameter.group for parameter in chosen.parameters.values()} == set(GROUPS) - {"scheduler", "placement"}
