@@ -111,7 +111,7 @@ def placed_graph(
         {name: duration_ns(each.work, name) for name in names} for each, names in zip(graph.subgraphs, allowed, strict=True)
     ]
     output_bytes = np.array([each.work.output_bytes for each in graph.subgraphs], dtype=np.int64)
-    hand_over_s = model.hand_over_s(output_bytes, 1) + model.mechanism.latency_s
+    hand_over_s = model.hand_over_s(output_bytes, np.ones_like(output_bytes)) + model.mechanism.latency_s
     try:
         chosen = place(Placements(graph, expected_ns, np.rint(hand_over_s * NANOSECONDS).astype(int).tolist(), rehearse))
     except SocsimError:
@@ -124,7 +124,7 @@ def placed_graph(
 def _placed(graph: TaskGraph, processors: Sequence[str], allowed: Sequence[tuple[str, ...]]) -> TaskGraph:
     """Return a task graph with each subgraph on a processor that was chosen for it."""
     if not isinstance(processors, Sequence) or isinstance(processors, str) or len(processors) != len(graph):
-        given = f"{len(processors)}" if isinstance(processors, (list, tuple)) else repr(processors)
+        given = f"{len(processors)}" if isinstance(processors, (list, tuple)) else type(processors).__name__
         raise SocsimError(f"scheduler's place should return the processors of {len(graph)} subgraphs, not {given}")
     for subgraph, name, names in zip(graph.subgraphs, processors, allowed, strict=True):
         if name not in names:

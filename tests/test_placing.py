@@ -180,6 +180,20 @@ def test_expected_durations_and_hand_overs_are_those_of_the_graph() -> None:
     assert np.array(placements.hand_over_ns)[once].tolist() == np.rint(total_s * NANOSECONDS).tolist()
 
 
+def test_hand_overs_that_do_not_depend_on_bytes() -> None:
+    changed = {"engine.placement.alternatives": {"ffn_norm": ["gpu"]}, "model.num_hidden_layers": 1}
+    case = make_case("toy-phone", "smollm2-135m", "llm-npu", prompt_tokens=32, overrides=changed)  # its caches are coherent
+    seen: list[int] = []
+
+    def watch(placements: Placements) -> list[str]:
+        seen.extend(placements.hand_over_ns)
+        return placements.listed
+
+    run_case(case, policy(watch))
+    mechanism = case.soc.synchronization[case.engine.synchronization]
+    assert seen == [round((mechanism.launch_work_s + mechanism.latency_s) * NANOSECONDS)] * len(case.costs.graph)
+
+
 def test_what_may_move() -> None:
     def stages(**alternatives: list[str]) -> set[tuple[str, str]]:
         found: list[tuple[str, str]] = []
@@ -277,13 +291,14 @@ def test_automatic_chunks_are_simulated_as_placed() -> None:
     ("place", "message"),
     [
         (lambda placements: placements.listed[:-1], r"place should return the processors of 107 subgraphs, not 106"),
-        (lambda placements: None, r"place should return the processors of 107 subgraphs, not None"),
+        (lambda placements: None, r"place should return the processors of 107 subgraphs, not NoneType$"),
+        (lambda placements: np.array(placements.listed), r"place should return the processors of 107 subgraphs, not ndarray$"),
         (lambda placements: ["dsp", *placements.listed[1:]], r"placed attn_norm of chunk 0, block 0 on 'dsp'; allowed: cpu$"),
         (lambda placements: ["npu"] * len(placements.listed), r"placed attn_norm of chunk 0, block 0 on 'npu'; allowed: cpu$"),
         (lambda placements: placements.rehearse([], fifo), r"place should return the processors of 107 subgraphs, not 0"),
         (lambda placements: 1 // 0, r"scheduler's place raised ZeroDivisionError"),
     ],
-    ids=["short", "none", "unknown", "not-allowed", "rehearsed", "raises"],
+    ids=["short", "none", "array", "unknown", "not-allowed", "rehearsed", "raises"],
 )
 def test_bad_choices_are_refused(place: Callable[[Placements], Any], message: str) -> None:
     with pytest.raises(SocsimError, match=message):
