@@ -225,10 +225,11 @@ def build_case(
 def _choose_chunk_tokens(soc: SoC, llm: LLM, engine: Engine, run: Run, prefill: Callable[[LLM, Engine, Run], Prefill]) -> Engine:
     """Return the engine with the prebuilt chunk lengths that give the least predicted TTFT: one for all chunks, or one for each.
 
-    A policy that plans by simulation would plan for each that is tried: `lookahead` stands in for it.
+    A policy that plans by simulation would plan for each that is tried: `lookahead` stands in for it. No slowdown is foreseen.
     """
     judge = "lookahead" if plans(load_scheduler(engine.scheduler)) else None
-    alone, tokens = run.override({"output_tokens": 1}, "run"), run.prompt_tokens - run.cached_tokens
+    alone = run.override({"output_tokens": 1, "slowed_processor": None, "slowed_from_s": 0.0, "slowdown_factor": 1.0}, "run")
+    tokens = run.prompt_tokens - run.cached_tokens
 
     def attempt(chunk_tokens: int | Plan) -> Attempt:
         case = build_case(soc, llm, engine.override({"chunk_tokens": chunk_tokens}, "engine"), alone, {}, prefill)

@@ -286,6 +286,14 @@ def test_package_offers_its_calls() -> None:
         socsim.nothing  # noqa: B018
 
 
+def test_automatic_chunks_do_not_foresee_a_slowdown() -> None:
+    decode = {"engine.decode_processor": "gpu"}
+    slowed = decode | {"run.slowed_processor": "gpu", "run.slowdown_factor": 1000.0}  # that has no part in the prefill
+    plain, slow = (small(prompt_tokens=300, chunk_tokens="auto", output_tokens=3, overrides=each).record for each in (decode, slowed))
+    assert (slow["chunk_plan"], slow["ttft_s"]) == (plain["chunk_plan"], plain["ttft_s"])
+    assert slow["e2e_s"] > plain["e2e_s"]
+
+
 def test_automatic_chunks_are_those_of_the_scheduler_that_runs() -> None:
     def chosen(scheduler: str, chunk_tokens: Any) -> Result:
         options = {"prompt_tokens": 600, "chunk_tokens": chunk_tokens, "overrides": {"model.num_hidden_layers": 4}}

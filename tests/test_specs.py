@@ -113,6 +113,8 @@ def test_descriptions_are_frozen() -> None:
         ({}, "field 'prompt_tokens' is missing"),
         ({"prompt_tokens": 4, "output_tokens": 0}, "field 'output_tokens': input should be greater than 0, not 0"),
         ({"prompt_tokens": 4, "cached_tokens": -1}, "field 'cached_tokens': input should be greater than or equal to 0, not -1"),
+        ({"prompt_tokens": 4, "slowdown_factor": 2.0}, "slowed_from_s and slowdown_factor need slowed_processor, which is not set"),
+        ({"prompt_tokens": 4, "slowed_from_s": 0.1}, "slowed_from_s and slowdown_factor need slowed_processor, which is not set"),
         ({"prompt_tokens": 4, "cached_tokens": 4}, "cached_tokens 4 should be below prompt_tokens 4: the last token at least is prefilled"),
         (
             {"prompt_tokens": 4, "memory": "privat"},

@@ -34,3 +34,9 @@ class Run(Spec):
             cached, prompt = self.cached_tokens, self.prompt_tokens
             raise ValueError(f"cached_tokens {cached} should be below prompt_tokens {prompt}: the last token at least is prefilled")
         return self
+
+    @model_validator(mode="after")
+    def _check_slowed(self) -> Self:
+        if self.slowed_processor is None and (self.slowed_from_s > 0 or self.slowdown_factor > 1):
+            raise ValueError("slowed_from_s and slowdown_factor need slowed_processor, which is not set")
+        return self
