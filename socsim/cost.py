@@ -148,11 +148,15 @@ class Costs:
         parts_s = self.parts_s.copy()
         for part in parts:
             parts_s[rows, PARTS.index(part)] = 0.0
+        later = self.later
+        if later is not None:
+            later = later._replace(costs=later.costs.without(parts=parts, processor=processor, dram=dram, latency=latency))
         return replace(
             self,
             parts_s=parts_s,
             dram_bytes=np.where(rows & dram, 0.0, self.dram_bytes),
             hand_over_latency_s=self.hand_over_latency_s * (0.0 if latency else 1.0),
+            later=later,
         )
 
 

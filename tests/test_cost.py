@@ -13,6 +13,7 @@ from socsim.cost import PARTS, graph_costs
 from socsim.errors import SocsimError
 from socsim.graph import Operator, Prefix, Subgraph, TaskGraph, Work
 from socsim.roofline import CostModel, product_s, subgraph_dram_bytes
+from socsim.simulator import simulate
 from socsim.specs import Engine, Processor, Run, SoC, Throughput
 from socsim.workload import prefill_graph
 
@@ -301,3 +302,10 @@ def test_processor_that_the_soc_lacks() -> None:
     smaller = SoC.model_validate(SOC.model_dump() | {"processors": {n: p for n, p in SOC.model_dump()["processors"].items() if n != "npu"}})
     with pytest.raises(SocsimError, match=r"unknown processor of snapdragon-8-gen-3 'npu'.*; allowed: cpu, gpu"):
         model(smaller).parts(Work(()), "npu")
+
+
+def test_without_frees_what_a_slowdown_has_left_behind_as_well() -> None:
+    costs = hand_costs([("cpu", 10, 5, []), ("npu", 20, 6, [0])], launch_work_ns=2).with_slowdown("cpu", 0.0, 3.0)
+    assert simulate(costs.graph, costs).end_ns.tolist() == [36, 56]
+    assert simulate(costs.graph, costs.without(parts=("synchronization",))).end_ns.tolist() == [30, 50]
+    assert simulate(costs.graph, costs.without(parts=("linear",), processor="cpu")).end_ns.tolist() == [6, 26]
