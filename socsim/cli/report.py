@@ -110,8 +110,7 @@ def _processor_rows(record: Mapping[str, Any]) -> Iterator[Row]:
 
 def full_record(result: Result) -> dict[str, Any]:
     """Return the record of a run, and how far its makespan is above the lower bound, which takes a moment to find."""
-    record, bound_s = result.record, result.bounds.makespan_s
-    return record | {"makespan_lower_bound_s": bound_s, "makespan_gap": record["makespan_s"] / bound_s - 1.0}
+    return result.record | result.gap
 
 
 def bound_note(result: Result, gap: float) -> str | None:
