@@ -64,12 +64,9 @@ def lower_bounds(costs: Costs, memory: str = "shared") -> Bounds:
     duration = _shortest_ns(costs, memory)
     if costs.later is not None:
         duration = list(map(min, duration, _shortest_ns(costs.later.costs, memory)))
-    head, tail = heads(graph, duration, latency), tails(graph, duration, latency)
-    jobs = list(zip(head, duration, tail, strict=True))
-    machines: list[list[Job]] = [[] for _ in graph.processors]
-    for place, job in zip(graph.processor_index, jobs, strict=False):  # decode steps have no job
-        machines[place].append(job)
-    path_ns, load_ns = max(map(sum, jobs), default=0), max(map(one_machine_ns, machines), default=0)
+    machines = machine_jobs(graph, duration, latency)
+    path_ns = max((sum(job) for jobs in machines for job in jobs), default=0)
+    load_ns = max(map(one_machine_ns, machines), default=0)
     return Bounds(path_ns / NANOSECONDS, load_ns / NANOSECONDS, _dram_s(costs) if memory == "shared" else 0.0)
 
 
@@ -83,6 +80,15 @@ def _dram_s(costs: Costs) -> float:
     """Return how long DRAM is busy at least with the bytes of the prefill."""
     stream_s = costs.dram_bytes[: costs.graph.prefill_count] / costs.achievable_bytes_per_s
     return float(np.maximum(stream_s - ROUNDING_NS / NANOSECONDS, 0.0).sum())
+
+
+def machine_jobs(graph: TaskGraph, duration_ns: Sequence[int], latency_ns: Sequence[Sequence[int]]) -> list[list[Job]]:
+    """Return for each processor its jobs among the first subgraphs, whose durations are given."""
+    jobs = zip(heads(graph, duration_ns, latency_ns), duration_ns, tails(graph, duration_ns, latency_ns), strict=True)
+    machines: list[list[Job]] = [[] for _ in graph.processors]
+    for place, job in zip(graph.processor_index, jobs, strict=False):
+        machines[place].append(job)
+    return machines
 
 
 def heads(graph: TaskGraph, duration_ns: Sequence[int], latency_ns: Sequence[Sequence[int]]) -> list[int]:

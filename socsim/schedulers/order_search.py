@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from math import exp
 
-from socsim.bounds import heads, one_machine_ns, tails
+from socsim.bounds import machine_jobs, one_machine_ns
 from socsim.graph import TaskGraph
 from socsim.schedulers.basic import fifo, follow
 from socsim.schedulers.heft import heft
@@ -152,13 +152,8 @@ class _Search:
 
 def _bound_ns(graph: TaskGraph, expected_ns: Sequence[int]) -> int:
     """Return a lower bound on the makespan if hand-overs took no time."""
-    duration = expected_ns[: graph.prefill_count]
     free = [[0] * len(graph.processors) for _ in graph.processors]
-    jobs = zip(heads(graph, duration, free), duration, tails(graph, duration, free), graph.processor_index, strict=False)
-    machines: list[list[tuple[int, int, int]]] = [[] for _ in graph.processors]
-    for head, own, tail, processor in jobs:
-        machines[processor].append((head, own, tail))
-    return max(map(one_machine_ns, machines), default=0)
+    return max(map(one_machine_ns, machine_jobs(graph, expected_ns[: graph.prefill_count], free)), default=0)
 
 
 def _order(plan: Rehearsal) -> list[int]:
