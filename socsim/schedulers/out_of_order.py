@@ -18,7 +18,7 @@ def out_of_order(graph: TaskGraph, expected_ns: Sequence[int], seed: int, *, tie
     With S the subgraphs that become ready, on any processor, when g completes, and T their expected durations,
     C(g) = +sum(T) on CPU or GPU, -sum(T) on the NPU.
 
-    Wins over `fifo` where the NPU has about twice the work of the CPU or more, so that feeding it is what matters. Loses as the CPU's
+    Wins over `fifo` where the NPU has more than three times the work of the CPU, so that feeding it is what matters. Loses as the CPU's
     share grows: it looks one step ahead only, brings chunks to the same place at the same time, and never waits.
 
     Parameters

@@ -35,8 +35,8 @@ def planned(graph: TaskGraph, expected_ns: Sequence[int], seed: int, rehearse: R
     Wins with few chunks, where which subgraph goes first decides whether a processor waits, and where waiting on purpose pays: an order may
     hold, greedy rules don't. Task graphs depend on the prompt's length alone and chunks share theirs, so one plan serves all prompts of a
     length. It takes a second or so to make. When durations turn out different, it keeps to its order, not to its times, and takes
-    what `lookahead` would where its order would leave a processor waiting for long: that keeps its lead where they differ by some 5 %,
-    but loses to `lookahead` where they differ by 20 % or more. With many chunks it gains little over `lookahead`, which is close to
+    what `lookahead` would where its order would leave a processor waiting for long: that keeps its lead where they differ by some 10 %,
+    but loses to `lookahead` where they differ by 30 %. With many chunks it gains little over `lookahead`, which is close to
     the bound there. Where an engine allows several placements, one is searched first.
     """
     return replay(best_plan(graph, expected_ns, seed, rehearse))(graph, expected_ns, seed)
