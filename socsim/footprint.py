@@ -180,7 +180,8 @@ def graph_preparation(llm: LLM, engine: Engine, soc: SoC, graph: TaskGraph, chun
     once = build_s + optimize_s
     used = {chunk.rows for chunk in chunks}
     if engine.graph == "rebuilt":
-        return Preparation(cycle.setup_s + len(used) * (once + cycle.free_s), len(used) * once, build_s, optimize_s)
+        charged_s = len(used) * once
+        return Preparation(cycle.setup_s + charged_s + len(used) * cycle.free_s, charged_s, build_s, optimize_s)
     sets = len(chunks) if engine.graph == "per-chunk" else len({*engine.prebuilt_chunk_tokens, *used})
     # Chunk lengths share weights where graphs are shared; graphs of each chunk have copies of their own.
     copies = len(chunks) if engine.graph == "per-chunk" else 1
