@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from socsim.cost import NANOSECONDS
+from socsim.cost import NANOSECONDS, true_costs
 from socsim.errors import SocsimError
 from socsim.runs import Result
 from socsim.schedulers import SCHEDULERS, Prepare
@@ -66,7 +66,7 @@ def ttft_without(result: Result, scheduler: str | Prepare) -> dict[str, float]:
     ttft_s = {}
     for name, resource in RESOURCES.items():
         mode = "private" if name == "contention" and memory == "shared" else memory
-        costs, expected = result.timeline.costs.without(**resource.free), case.costs.without(**resource.free)
+        costs, expected = true_costs(case.costs, case.run).without(**resource.free), case.costs.without(**resource.free)
         timeline = simulate(costs.graph, costs, scheduler, memory=mode, seed=case.run.seed, expected=expected)
         ttft_s[name] = int(timeline.end_ns[: costs.graph.prefill_count].max()) / NANOSECONDS + case.preparation.charged_s
     return ttft_s

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
 from socsim.bounds import heads, tails
@@ -73,12 +74,9 @@ def optimal_schedule(
     SocsimError
         OR-Tools is not installed; `start_ns` is no schedule of this graph or beats the lower bound; or costs change in mid-run.
     """
-    try:
-        from ortools.sat.python.cp_model import CpModel, CpSolver
-    except ImportError:
-        raise SocsimError("optimal schedules need OR-Tools: pip install 'phone-socsim[optimal]'") from None
-    if costs.later is not None:
-        raise SocsimError("optimal schedules need costs that do not change in mid-run: run.slowed_processor should not be set")
+    check_solvable(costs)
+    from ortools.sat.python.cp_model import CpModel, CpSolver
+
     if len(start_ns) != len(costs.graph):
         raise SocsimError(f"start_ns has {len(start_ns)} times, allowed: one for each of {len(costs.graph)} subgraphs")
     began = time.perf_counter()
@@ -102,6 +100,20 @@ def optimal_schedule(
             found = [*(solver.value(each) * problem.unit_ns for each in problem.begin), *start[len(problem.begin) :]]
             start, makespan_ns = min((start, makespan_ns), _play(costs, found), key=lambda played: played[1])
     return Optimum(start, makespan_ns, bound_ns, time.perf_counter() - began)
+
+
+def check_solvable(costs: Costs) -> None:
+    """Check that `optimal_schedule` can search, before anything else takes long.
+
+    Raises
+    ------
+    SocsimError
+        OR-Tools is not installed, or costs change in mid-run.
+    """
+    if find_spec("ortools") is None:
+        raise SocsimError("optimal schedules need OR-Tools: pip install 'phone-socsim[optimal]'")
+    if costs.later is not None:
+        raise SocsimError("optimal schedules need costs that do not change in mid-run: run.slowed_processor should not be set")
 
 
 class _Problem:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 from brute_force import optimum_ns
 from random_graphs import hand_costs, random_dag
@@ -103,6 +101,6 @@ def test_what_cannot_be_solved_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         optimal_schedule(costs, start, time_limit_s=1, lower_bound_ns=32)
     with pytest.raises(SocsimError, match=r"mid-run: run.slowed_processor should not be set$"):
         optimal_schedule(costs.with_slowdown("npu", 1.0, 2.0), start, time_limit_s=1)
-    monkeypatch.setitem(sys.modules, "ortools.sat.python.cp_model", None)
+    monkeypatch.setattr("socsim.optimal.find_spec", lambda name: None)
     with pytest.raises(SocsimError, match=r"^optimal schedules need OR-Tools: pip install 'phone-socsim\[optimal\]'$"):
         optimal_schedule(costs, start, time_limit_s=1)

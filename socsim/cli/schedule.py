@@ -79,6 +79,8 @@ def schedule_command(
     overrides, chunk = parse_overrides(settings), parse_chunk_tokens(chunk_tokens)
     check_outputs(plot=plot)
     limit_s = _check_time_limit(optimal, time_limit)
+    from socsim.cost import true_costs
+    from socsim.optimal import check_solvable
     from socsim.runs import make_case
     from socsim.schedulers import SCHEDULERS, load_scheduler
 
@@ -87,6 +89,8 @@ def schedule_command(
         for name in policies:
             load_scheduler(name)  # before anything is built
         case = make_case(soc, model, engine, prompt_tokens=prompt_tokens, chunk_tokens=chunk, overrides=overrides)
+        if optimal:
+            check_solvable(true_costs(case.costs, case.run))
         comparison = _compare(case, policies, limit_s)
     from socsim.cli.policy_table import comparison_record, print_policies
 

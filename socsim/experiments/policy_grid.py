@@ -11,11 +11,10 @@ import numpy as np
 
 from socsim.experiments.grid import OURS
 from socsim.experiments.swept import swept
+from socsim.policy_comparison import PAPER
 
-PAPER = ("out-of-order", "out-of-order-earliest-position")
-"""The paper's rule with each of its ties."""
 RULE = "paper's rule"
-"""The faster of them in each case."""
+"""The faster of its ties in each case."""
 FITS = ("chunk_tokens <= prompt_tokens", "prompt_tokens <= model.max_position_embeddings")
 METRICS = ("makespan_s", "makespan_gap", "cpu_utilization", "npu_utilization", "npu_bubble_rate", "prefill_energy_j")
 Row = dict[str, Any]

@@ -52,9 +52,9 @@ def _mean_ways_to_end(placements: Placements) -> list[float]:
 def heft(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:
     """Follow a static schedule in which each subgraph, longest way to the end first, has the earliest gap of its processor.
 
-    Wins where an engine allows several placements: it takes for each subgraph the processor on which it ends first. With one placement it is
-    behind `critical-path` in prefills: a gap that is too short for any subgraph stays empty, where that starts the next one at once and
-    lets what comes later wait a little.
+    Wins where an engine allows several placements: it takes for each subgraph the processor on which it ends first. With one placement
+    it is behind `critical-path` in prefills: a gap that is too short for any subgraph stays empty, where that starts the next one at
+    once and lets what comes later wait a little.
 
     Notes
     -----

@@ -152,7 +152,7 @@ def test_bad_options(capsys: pytest.CaptureFixture[str], options: tuple[str, ...
 
 
 def test_without_or_tools(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ortools.sat.python.cp_model", None)
+    monkeypatch.setattr("socsim.optimal.find_spec", lambda name: None)
     outcome = call(capsys, *TINY, *OPTIMAL)
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err == "socsim: error: optimal schedules need OR-Tools: pip install 'phone-socsim[optimal]'\n"
