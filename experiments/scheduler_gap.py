@@ -16,7 +16,7 @@ import numpy as np
 
 from socsim.experiments import FORMATS, Publication
 from socsim.experiments.grid import MODELS, OURS, PHONES
-from socsim.experiments.policy_grid import RULE, by_ratio, of, scheduled, statistics
+from socsim.experiments.policy_grid import RULE, by_ratio, of, scheduled, spread
 from socsim.experiments.small_cases import BLOCKS, NEVER_WAITS, proven_gaps, ratio_of_work, small_costs
 from socsim.plots import bars, lines
 from socsim.policy_comparison import PAPER, compare_policies
@@ -53,6 +53,7 @@ FEW = (2, 8)
 """Chunks of the prompts for which the targets are."""
 RATIOS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 10.0)
 """Edges of classes of the ratio of CPU to NPU work."""
+SAID = f"{RULE}: out-of-order with the better of its ties"
 SAME_PERCENT, FAR_PERCENT = 0.1, 10.0
 Row = dict[str, Any]
 
@@ -73,7 +74,7 @@ def main(out: Path, quick: bool = False, formats: Sequence[str] = FORMATS) -> No
     with Publication(out, __file__, quick=quick, formats=formats, **about) as paper:
         paper.step("every policy in every case")
         cases = scheduled(axes(grid), SCHEDULERS, out, jobs=jobs)
-        paper.table("cases", cases, f"Every policy in every case of {OURS}")
+        paper.table("cases", cases, f"Every policy in every case of {OURS}; {SAID}")
         publish_gaps(paper, cases)
         publish_regimes(paper, [row for row in cases if row["chunks"] > 1])
         runs = []
@@ -99,13 +100,15 @@ def publish_gaps(paper: Publication, cases: Sequence[Row]) -> None:
         if not len(gaps):
             continue
         won = {"mean_faster_percent": float(faster.mean()), "least_faster_percent": float(faster.min())}
-        counts = {"wins": int((faster > SAME_PERCENT).sum()), "losses": int((faster < -SAME_PERCENT).sum())}
-        summary.append({"prompt": prompt, "policy": policy, "cases": len(gaps)} | statistics(gaps, "gap_percent") | won | counts)
+        counts = {"wins": int((faster > SAME_PERCENT).sum()), "losses": int((faster < -SAME_PERCENT).sum()), "cases": len(gaps)}
+        summary.append(
+            {"prompt": prompt, "policy": policy, "mean_gap_percent": float(gaps.mean())} | won | counts | spread(gaps, "gap_percent")
+        )
         if policy in SHOWN:
             at = np.percentile(gaps, range(0, 101, 10)).tolist()
             shares += [{"prompt": prompt, "policy": policy, "gap": gap, "share": 10 * place} for place, gap in enumerate(at)]
     bound = "with one to three chunks, the bound itself may be out of reach"
-    paper.table("policies", summary, f"Gap to the lower bound ({bound}), and wins and losses against the paper's rule by more than 0.1 %")
+    paper.table("policies", summary, f"Gap to the lower bound ({bound}), and wins and losses by more than 0.1 %; {SAID}")
     shares.sort(key=lambda row: SHOWN.index(row["policy"]))
     panels = [row for prompt in CLASSES for row in shares if row["prompt"] == prompt]
     figure = lines(
@@ -200,7 +203,8 @@ def publish_targets(paper: Publication, cases: Sequence[Row], conditions: Sequen
     paper.conclude(say_gaps([row for row in cases if row["chunks"] > 1], few))
     paper.conclude(say_waiting(proven, above))
     missed = "; ".join(name for (name, *_), done in zip(targets, met, strict=True) if not done)
-    paper.conclude(f"Targets met: {sum(met)} of {len(met)}{f'; not met: {missed}' if missed else ''}.")
+    where = "" if len(cases) > len(SCHEDULERS) * 100 else " by these few cases"
+    paper.conclude(f"Targets met{where}: {sum(met)} of {len(met)}{f'; not met: {missed}' if missed else ''}.")
 
 
 def say_gaps(several: Sequence[Row], few: Mapping[str, Any]) -> str:

@@ -181,7 +181,8 @@ def _search_notes(found: Found, gap: float) -> Iterator[str]:
     else:
         open_gap = digits(100 * (optimum.makespan_ns / optimum.bound_ns - 1), 2)
         said = f"the best makespan found is {makespan}, at most {open_gap} % above the least, which is at least {bound}"
-    yield f"OR-Tools ({optimum.status}, {optimum.wall_s:.1f} s): without contention for DRAM {said}."
+    where = "with the engine's placement and without" if found.result.case.engine.placement.alternatives else "without"
+    yield f"OR-Tools ({optimum.status}, {optimum.wall_s:.1f} s, starting from planned): {where} contention for DRAM {said}."
     name = found.result.timeline.scheduler
     if run.memory == "shared":
         other = "where another may be faster" if gap else "where none with this placement is faster"

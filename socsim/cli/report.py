@@ -115,6 +115,8 @@ def full_record(result: Result) -> dict[str, Any]:
 
 def bound_note(result: Result, gap: float) -> str | None:
     """Return why the makespan may be this far above its lower bound whatever the order, if that is likely."""
+    if result.case.run.slowed_processor is not None:
+        return "The lower bound is that of the run without the slowdown."
     chunks = len(result.case.chunks)
     if chunks > FEW_CHUNKS or percent(gap) == percent(0.0):
         return None

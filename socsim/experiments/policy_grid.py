@@ -43,11 +43,12 @@ def scheduled(axes: Sequence[Mapping[str, Any]], policies: Iterable[str], out: P
         cases.setdefault(key, []).append(
             {
                 **dict(zip(names, key, strict=True)),
-                "chunks": -(-values["prompt_tokens"][at] // values["chunk_tokens"][at]),
-                "work_ratio": values["cpu_utilization"][at] / values["npu_utilization"][at],
                 "policy": values["scheduler"][at],
                 "makespan_ms": 1e3 * values["makespan_s"][at],
                 "gap_percent": 100.0 * values["makespan_gap"][at],
+                "faster_percent": 0.0,
+                "chunks": -(-values["prompt_tokens"][at] // values["chunk_tokens"][at]),
+                "work_ratio": values["cpu_utilization"][at] / values["npu_utilization"][at],
                 "npu_bubble_percent": 100.0 * values["npu_bubble_rate"][at],
                 "prefill_energy_j": values["prefill_energy_j"][at],
             }
@@ -74,9 +75,9 @@ def of(rows: Iterable[Row], policy: str, name: str, chunks: tuple[int, int] = (1
     return np.array([row[name] for row in rows if row["policy"] == policy and chunks[0] <= row["chunks"] <= chunks[1]])
 
 
-def statistics(values: Any, name: str) -> dict[str, float]:
-    """Return what a table says of a distribution, by column."""
-    found = {"mean": values.mean(), "median": np.median(values), "p90": np.percentile(values, 90), "largest": values.max()}
+def spread(values: Any, name: str) -> dict[str, float]:
+    """Return what a table says of a distribution beside its mean, by column."""
+    found = {"median": np.median(values), "p90": np.percentile(values, 90), "largest": values.max()}
     return {f"{word}_{name}": float(value) for word, value in found.items()}
 
 

@@ -11,15 +11,13 @@ takes `Placements` and returns the processor of every subgraph. All others keep 
 
 from __future__ import annotations
 
-from functools import partial
 from importlib import import_module
-from typing import Any
 
 from socsim.errors import SocsimError, unknown_name
 from socsim.schedulers.basic import fifo, follow, in_order, lockstep_pairs, sequential
 from socsim.schedulers.heft import heft
 from socsim.schedulers.lookahead import lookahead
-from socsim.schedulers.out_of_order import out_of_order
+from socsim.schedulers.out_of_order import out_of_order, out_of_order_earliest_position
 from socsim.schedulers.planned import planned
 from socsim.schedulers.ranked import critical_path, wavefront
 from socsim.schedulers.view import Choose, Place, Placements, Prepare, Rehearsal, Rehearse, View, place_of, places, plans, prepare_policy
@@ -58,7 +56,7 @@ SCHEDULERS: dict[str, Prepare] = {
     "lockstep-pairs": lockstep_pairs,
     "fifo": fifo,
     "out-of-order": out_of_order,
-    "out-of-order-earliest-position": partial(out_of_order, tie="earliest-position"),
+    "out-of-order-earliest-position": out_of_order_earliest_position,
     "critical-path": critical_path,
     "heft": heft,
     "wavefront": wavefront,
@@ -70,10 +68,7 @@ SCHEDULERS: dict[str, Prepare] = {
 
 def scheduler_summary(name: str) -> str:
     """Return the first sentence of a shipped policy's documentation."""
-    prepare: Any = SCHEDULERS[name]
-    if isinstance(prepare, partial):
-        return f"As {prepare.func.__name__.replace('_', '-')}, ties by {', '.join(map(str, prepare.keywords.values()))}."
-    return (prepare.__doc__ or "").split("\n")[0]
+    return (SCHEDULERS[name].__doc__ or "").split("\n")[0]
 
 
 def load_scheduler(scheduler: str | Prepare) -> Prepare:

@@ -10,30 +10,43 @@ from socsim.graph import TaskGraph
 
 
 class View:
-    """What a policy may look at while the simulation runs; it changes from call to call and is read only."""
+    """What a policy may look at while the simulation runs; it changes from call to call and is read only.
+
+    Attributes
+    ----------
+    now_ns
+        Time since the start of the prefill.
+    processor
+        Place of the free processor in `graph.processors`.
+    ready
+        For each processor its ready subgraphs in rising order.
+    coming
+        For each processor what is being handed over to it: a heap of pairs, when it will be ready (ns) and which subgraph.
+    running
+        For each processor the subgraph that it runs, or -1.
+    missing
+        For each subgraph the number of direct predecessors and prefixes that are not complete.
+    frontier
+        For each prefix the place of its first member that is not complete.
+    done
+        For each subgraph whether it is complete.
+    released, completed
+        Subgraphs in the order in which they became ready, and in which they were completed; these only grow.
+    """
 
     __slots__ = ("coming", "completed", "done", "frontier", "missing", "now_ns", "processor", "ready", "released", "running")
 
     def __init__(self, graph: TaskGraph) -> None:
         self.now_ns = 0
         self.processor = 0
-        """Place of the free processor in `graph.processors`."""
         self.ready: list[list[int]] = [[] for _ in graph.processors]
-        """For each processor its ready subgraphs in rising order."""
         self.coming: list[list[tuple[int, int]]] = [[] for _ in graph.processors]
-        """For each processor what is being handed over to it, each with the time when it will be ready; a heap."""
         self.running: list[int] = [-1] * len(graph.processors)
-        """For each processor the subgraph that it runs, or -1."""
         self.missing: list[int] = graph.missing[:]
-        """For each subgraph the number of direct predecessors and prefixes that are not complete."""
         self.frontier: list[int] = [0] * len(graph.prefixes)
-        """For each prefix the place of its first member that is not complete."""
         self.done = bytearray(len(graph))
-        """For each subgraph whether it is complete."""
         self.released: list[int] = []
-        """Subgraphs in the order in which they became ready; only grows."""
         self.completed: list[int] = []
-        """Subgraphs in the order in which they were completed; only grows."""
 
 
 Choose = Callable[[Sequence[int], View], int | None]

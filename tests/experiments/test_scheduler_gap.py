@@ -11,7 +11,7 @@ from scripts import load_script
 from short import run_short
 
 from socsim.experiments import small_cases
-from socsim.experiments.policy_grid import RULE, by_ratio, fastest_rule, of, scheduled, statistics, with_rule
+from socsim.experiments.policy_grid import RULE, by_ratio, fastest_rule, of, scheduled, spread, with_rule
 from socsim.experiments.publication import read_table
 from socsim.experiments.small_cases import NEVER_WAITS, POLICIES, proven_gaps, ratio_of_work, small_costs, waiting_ns
 from socsim.policy_comparison import PAPER
@@ -39,8 +39,8 @@ def test_columns_statistics_and_classes_by_ratio() -> None:
     ]
     assert of(rows, "fifo", "gap_percent", (2, 8)).tolist() == [2.0, 6.0]
     assert of(rows, "heft", "gap_percent").tolist() == []
-    found = statistics(of(rows, "fifo", "gap_percent"), "gap_percent")
-    assert found == {"mean_gap_percent": 4.5, "median_gap_percent": 4.0, "p90_gap_percent": pytest.approx(8.1), "largest_gap_percent": 9.0}
+    found = spread(of(rows, "fifo", "gap_percent"), "gap_percent")
+    assert found == {"median_gap_percent": 4.0, "p90_gap_percent": pytest.approx(8.1), "largest_gap_percent": 9.0}
     classes = by_ratio(rows, ["fifo"], (0, 0.5, 1, 3))
     assert [(each["cases"], round(each["work_ratio"], 3), each["mean_gap_percent"]) for each in classes] == [
         (2, 0.3, 1.5), (1, 0.5, 6.0), (1, 2.0, 9.0),
@@ -93,7 +93,7 @@ def test_script_says_which_targets_are_missed(tmp_path: Path, monkeypatch: pytes
     assert len(told) == 1
     rows = read_table(tmp_path / "targets.csv")[1]
     missed = [each[0] for each in rows if each[3] == "false"]
-    assert record["conclusions"][-1].startswith(f"Targets met: {len(rows) - len(missed)} of {len(rows)}")
+    assert record["conclusions"][-1].startswith(f"Targets met by these few cases: {len(rows) - len(missed)} of {len(rows)}")
     assert all(name in record["conclusions"][-1] for name in missed)
     conditions = read_table(tmp_path / "conditions.csv")[1]
     assert len(conditions) == len(script["QUICK_CONDITIONS"]) * len(script["ROBUST"])
