@@ -90,9 +90,11 @@ def placed_graph(
     SocsimError
         The SoC lacks what an alternative needs; or the policy fails, or chooses what is not allowed.
     """
-    place = place_of(policy)
+    place = place_of(policy) if engine.placement.alternatives else None
+    if place is None:
+        return graph
     allowed = [allowed_processors(engine, subgraph) for subgraph in graph.subgraphs]
-    if place is None or all(len(names) == 1 for names in allowed):
+    if all(len(names) == 1 for names in allowed):
         return graph
     model = CostModel(soc, engine, run)
 
