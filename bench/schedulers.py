@@ -10,13 +10,13 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from statistics import median
 
-from socsim.graph import TaskGraph
+from socsim.policy_comparison import compare_policies
 from socsim.runs import Case, make_case
-from socsim.schedulers import SCHEDULERS, Choose, View
-from socsim.simulator import prepared, simulate
+from socsim.schedulers import SCHEDULERS
+from socsim.simulator import simulate
 
 PAIRS = 5
 CHUNKS, CHUNK_TOKENS = 512, 64
@@ -32,28 +32,6 @@ def seconds(case: Case, scheduler: str) -> float:
     start = time.process_time()
     simulate(case.costs.graph, case.costs, scheduler)
     return time.process_time() - start
-
-
-def timed(case: Case, scheduler: str) -> tuple[float, float]:
-    """Return the processor time of planning (s), and the mean wall-clock time of each decision (s), readings of the clock included."""
-    spent, decisions = 0, 0
-    start = time.process_time()
-    choose = prepared(SCHEDULERS[scheduler], case.costs, "shared", 0)
-    planning_s = time.process_time() - start
-
-    def watched(ready: Sequence[int], view: View) -> int | None:
-        nonlocal spent, decisions
-        start = time.perf_counter_ns()
-        choice = choose(ready, view)
-        spent += time.perf_counter_ns() - start
-        decisions += 1
-        return choice
-
-    def prepare(graph: TaskGraph, expected_ns: Sequence[int], seed: int) -> Choose:  # noqa: ARG001 (as every policy has them)
-        return watched
-
-    simulate(case.costs.graph, case.costs, prepare)
-    return planning_s, spent / decisions / 1e9
 
 
 def ratio(numerator: Callable[[], float], denominator: Callable[[], float]) -> float:
@@ -79,11 +57,13 @@ def long_prompt_rows() -> list[tuple[str, float, float]]:
 def print_times() -> None:
     """Print how long each policy takes for a decision, and those that plan for a plan."""
     case = case_of("llama-2-7b", 2048, 256)
-    for name in SCHEDULERS:
-        print(f"{name}, {len(case.costs.graph):,} subgraphs: {timed(case, name)[1] * 1e6:.2f} us for each decision", flush=True)
+    for each in compare_policies(case, list(SCHEDULERS)):
+        name = each.result.timeline.scheduler
+        print(f"{name}, {len(case.costs.graph):,} subgraphs: {each.decision_s * 1e6:.2f} us for each decision", flush=True)
     for tokens, chunk in PROMPTS:
         case = case_of("qwen1.5-1.8b", tokens, chunk)
-        times = ", ".join(f"{name} {timed(case, name)[0]:.3f} s" for name in ("heft", "lookahead", "wavefront", "planned"))
+        planners = compare_policies(case, ("heft", "lookahead", "wavefront", "planned"))
+        times = ", ".join(f"{each.result.timeline.scheduler} {each.planning_s:.3f} s" for each in planners)
         print(f"planning {tokens} tokens in chunks of {chunk}, {len(case.costs.graph):,} subgraphs: {times}", flush=True)
 
 

@@ -10,7 +10,8 @@ from socsim.schedulers.ranked import by_rank, staggered, ways_to_end
 from socsim.schedulers.view import Choose, Placements, View, places
 
 STAGGER = 0.5
-"""Share of a block by which the second of two chunks is held back; from 0.4 to 0.55, mean and worst times differ little."""
+"""Share of a block by which the second of two chunks is held back, chosen on the shipped models; from 0.4 to 0.55, mean and worst times
+differ little."""
 
 
 def usual_stagger(graph: TaskGraph) -> float:

@@ -30,6 +30,7 @@ KNOWN, PATTERNS = 0.25, 0.15
 """Shares of the rehearsals for known policies and for patterns; the others are for moves."""
 STAGGERS = (0.0, 0.15, 0.25, 0.35, 0.4, 0.45, 0.55, 0.6, 0.7, 0.9)
 SLOPES = (4, 3, 2, 5, 1, 8)
+"""Distances between chunks that are tried, as shares of a block and as places, those first that are the best of most cases."""
 CLOSE = 1.0005
 """A plan this near to a lower bound is not searched further."""
 HOT = 0.3
